@@ -1,0 +1,45 @@
+"""Seqloom: train a Transformer on your own data, on your own machine, and use it.
+
+>>> import seqloom
+>>> translator = seqloom.load("run")
+>>> translator.translate(["我爱购物。"], beam=4)[0].text
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqloom.pipeline.translator import Translation, Translator
+
+__all__ = ["load", "train", "translate"]
+
+
+def load(path: str | Path, device: str = "cpu") -> "Translator":
+    """Loads the model of a run folder or a model folder, ready to translate."""
+    from seqloom.pipeline.translator import load as load_translator
+
+    return load_translator(path, device)
+
+
+def translate(path: str | Path, texts: list[str], **options: Any) -> "list[Translation]":
+    """Loads a model and translates ``texts``; keep the result of :func:`load` to do it often."""
+    return load(path).translate(texts, **options)
+
+
+def train(
+    run: str | Path, recipe: str | Path | None = None, device: str = "cpu", task: str = "translate", **settings: Any
+) -> dict[str, Any]:
+    """Trains into a run folder, or resumes the run that is there; returns its summary.
+
+    Args:
+        run: the run folder.
+        recipe: a TOML recipe.
+        device: ``cpu`` or ``cuda``.
+        task: what is trained.
+        **settings: settings by section, such as ``data={"src": ["a.zh"], "tgt": ["a.en"],
+            "src_lang": "zh", "tgt_lang": "en"}, training={"steps": 1000}``.
+    """
+    from seqloom.training.session import train_session
+
+    flags = {f"{section}.{key}": value for section, table in settings.items() for key, value in table.items()}
+    return train_session(Path(run), task, recipe=Path(recipe) if recipe else None, flags=flags, device=device)

@@ -1,0 +1,78 @@
+"""The command line: one file for each command, and what all of them share.
+
+Nothing heavy is imported here or at the top of a command's file: ``seqloom --help`` loads no torch.
+"""
+
+import os
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from seqloom.cli import config, evaluate, info, train, translate
+from seqloom.errors import SeqloomError
+
+app = typer.Typer(
+    name="seqloom",
+    help="Train a translator on your own sentence pairs, on your own machine, and use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for module in (train, translate, evaluate, info, config):
+    app.command(name=module.__name__.rpartition(".")[2], no_args_is_help=True)(module.command)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"seqloom {version('seqloom')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show a traceback with an error. May stand anywhere on the line."
+    ),
+) -> None: ...
+
+
+def main() -> None:
+    """Runs a command: exit status 2 for a user's mistake, 1 for a fault of ours, 130 on interrupt."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        # An interrupt comes back as the status 130.
+        status = app(args=arguments, prog_name="seqloom", standalone_mode=False) or 0
+    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except typer.Abort:
+        status = 130
+    except Exception as error:
+        if debug:
+            raise
+        status = _report(error)
+    sys.exit(status)
+
+
+def _report(error: Exception) -> int:
+    """Says what went wrong and returns the exit status."""
+    if isinstance(error, SeqloomError):
+        for line in str(error).splitlines():
+            sys.stderr.write(f"seqloom: error: {line}\n")
+        return error.exit_status
+    if isinstance(error, TyperException):  # the command line itself is wrong
+        getattr(error, "show", lambda: sys.stderr.write(f"seqloom: error: {error}\n"))()
+        return 2
+    sys.stderr.write(
+        f"seqloom: internal error: {type(error).__name__}: {error}\nPlease report it with what --debug shows.\n"
+    )
+    return 1

@@ -1,0 +1,56 @@
+"""seqloom evaluate"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    src: Annotated[
+        Path, typer.Option(metavar="FILE", help="Source sentences, one a line, plain or .gz.", show_default=False)
+    ],
+    ref: Annotated[Path, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)],
+    domains: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A domain name for each line; scores are given for each as well.", show_default=False
+        ),
+    ] = None,
+    beam: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Hypotheses kept at each step. Default: the model's.", show_default=False
+        ),
+    ] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(metavar="ALPHA", help="Scores are divided by length^ALPHA.", show_default=False)
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Resamplings for the 95 % confidence interval; 0 for none.")
+    ] = 1000,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the translations here.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Translate a test set and score it: BLEU, chrF++ and TER by sacreBLEU, with signatures."""
+    from seqloom.pipeline.evaluation import evaluate
+    from seqloom.pipeline.translator import load
+    from seqloom.training.process import arrange
+
+    arrange(threads)
+    report = evaluate(load(run, device), src, ref, domains, bootstrap, beam=beam, length_penalty=length_penalty)
+    if output:
+        output.write_text("".join(text + "\n" for text in report.translations), encoding="utf-8")
+    if json_:
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+        return
+    typer.echo(report.as_table())

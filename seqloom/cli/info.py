@@ -1,0 +1,44 @@
+"""seqloom info"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what a model is, what it was made from, and how good it is; checksums are verified."""
+    from seqloom.tasks.folder import read_model
+
+    folder = read_model(run)
+    size = sum(path.stat().st_size for path in folder.path.iterdir())
+    about = {"path": str(folder.path), "bytes": size, **folder.config}
+    run_file = folder.path.parent / "run.json"
+    if run_file.is_file():
+        started = json.loads(run_file.read_text(encoding="utf-8"))
+        about["run"] = {key: started[key] for key in ("seqloom", "precision", "environment", "config")}
+    if json_:
+        typer.echo(json.dumps(about, ensure_ascii=False))
+        return
+    for line in _lines(about):
+        typer.echo(line)
+
+
+def _lines(about: dict[str, object], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in about.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key:<{26 - len(indent)}}{_shown(value)}")
+    return lines
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"

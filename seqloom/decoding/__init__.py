@@ -1,0 +1,1 @@
+"""A step function -> sequences: greedy and beam search. Knows no task and no config file."""

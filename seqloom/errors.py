@@ -1,0 +1,45 @@
+"""Every error that a user can meet, and the exit status that it ends the program with.
+
+    SeqloomError                 1   a fault of ours, said in one sentence
+    └── UserError                2   something that the user can put right
+        ├── ConfigError              a recipe, a flag or a ``--set`` that cannot be used
+        ├── DataError                a corpus that cannot be read or must not be used
+        ├── ModelFolderError         a model folder that is missing, damaged or of another version
+        ├── RunError                 a run folder that cannot be started, resumed or continued
+        └── DivergenceError          a training whose loss is no longer a number
+
+The message is one sentence in the user's words: what happened, where (``file:line``), what was
+expected and what to do. Nothing else is printed unless ``--debug`` is given.
+"""
+
+
+class SeqloomError(Exception):
+    """Base of all errors raised on purpose; ``exit_status`` is what the program ends with."""
+
+    exit_status = 1
+
+
+class UserError(SeqloomError):
+    """Something that the user can put right."""
+
+    exit_status = 2
+
+
+class ConfigError(UserError):
+    """A recipe, a flag or a ``--set`` that cannot be used."""
+
+
+class DataError(UserError):
+    """A corpus that cannot be read or must not be used."""
+
+
+class ModelFolderError(UserError):
+    """A model folder that is missing, damaged or of another format version."""
+
+
+class RunError(UserError):
+    """A run folder that cannot be started, resumed or continued."""
+
+
+class DivergenceError(UserError):
+    """A training whose loss is no longer a number."""

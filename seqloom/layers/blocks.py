@@ -1,0 +1,97 @@
+"""One encoder and one decoder layer, readable as figure 1 of Vaswani et al. 2017."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from seqloom.layers.attention import Cache, MultiHeadAttention
+from seqloom.layers.dropout import add_dropout
+from seqloom.layers.feedforward import FeedForward
+
+
+class PostNorm(nn.Module):
+    """LayerNorm(x + Dropout(Sublayer(x))): the paper's residual connection, section 5.4."""
+
+    def __init__(self, d_model: int, drop: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(d_model)
+        self.drop = drop
+
+    def add(self, x: Tensor, change: Tensor) -> Tensor:
+        return add_dropout(x, change, self.drop if self.training else 0.0)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        normed: Tensor = self.norm(self.add(x, sublayer(x)))
+        return normed
+
+
+class PreNorm(PostNorm):
+    """x + Dropout(Sublayer(LayerNorm(x))): trains without care at any depth (Xiong et al. 2020)."""
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        return self.add(x, sublayer(self.norm(x)))
+
+
+RESIDUALS: dict[str, type[PostNorm]] = {"post": PostNorm, "pre": PreNorm}
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and feed-forward, each in a residual connection."""
+
+    def __init__(
+        self, d_model: int, num_heads: int, d_ff: int, drop: float = 0.0, norm: str = "post", activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(d_model, num_heads, drop)
+        self.feedforward = FeedForward(d_model, d_ff, drop, activation)
+        self.attention_residual = RESIDUALS[norm](d_model, drop)
+        self.feedforward_residual = RESIDUALS[norm](d_model, drop)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``x`` [B, T, D]; ``mask`` broadcastable to [B, H, T, T]."""
+        x = self.attention_residual(x, lambda h: self.attention(h, h, mask))
+        return self.feedforward_residual(x, self.feedforward)
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, attention to the encoder's output, feed-forward, each in a residual."""
+
+    def __init__(
+        self, d_model: int, num_heads: int, d_ff: int, drop: float = 0.0, norm: str = "post", activation: str = "relu"
+    ) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(d_model, num_heads, drop)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads, drop)
+        self.feedforward = FeedForward(d_model, d_ff, drop, activation)
+        self.attention_residual = RESIDUALS[norm](d_model, drop)
+        self.cross_attention_residual = RESIDUALS[norm](d_model, drop)
+        self.feedforward_residual = RESIDUALS[norm](d_model, drop)
+
+    def forward(
+        self, x: Tensor, memory: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None
+    ) -> Tensor:
+        """``x`` [B, T, D], ``memory`` [B, S, D]; masks broadcastable to [B, H, T, T], [B, H, T, S]."""
+        x = self.attention_residual(x, lambda h: self.attention(h, h, mask))
+        x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, memory, memory_mask))
+        return self.feedforward_residual(x, self.feedforward)
+
+    def step(self, x: Tensor, own: Cache, memory: Cache, memory_mask: Tensor | None) -> Tensor:
+        """One new token of each hypothesis: ``x`` [B * beam, 1, D].
+
+        ``own`` holds the keys and values of the tokens so far and is extended. ``memory`` holds
+        those of the B sentences, once each: the hypotheses of a sentence query them side by side.
+        """
+        k, v = memory.keys, memory.values
+        assert k is not None
+        assert v is not None
+
+        def look_back(h: Tensor) -> Tensor:
+            return self.attention.attend_to(h, *own.append(*self.attention.keys_values(h)))
+
+        def look_across(h: Tensor) -> Tensor:
+            beams = h.view(k.size(0), -1, h.size(-1))  # [B, beam, D]
+            return self.cross_attention.attend_to(beams, k, v, memory_mask).view_as(h)
+
+        x = self.attention_residual(x, look_back)
+        x = self.cross_attention_residual(x, look_across)
+        return self.feedforward_residual(x, self.feedforward)

@@ -1,0 +1,87 @@
+"""The output projection together with its loss, never holding all the logits at once.
+
+Logits of a batch are N x V numbers, by far the largest tensor of a small model: writing them,
+their log-softmax and its gradient to memory is a fifth of a training step. Here they are made,
+turned into loss and gradient, and dropped again, some hundred tokens at a time.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK = 512
+"""Tokens at a time: their logits (512 x 8,000 in float32 are 16 MB) stay within the cache."""
+
+
+def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Summed cross-entropy of ``logits`` [N, V] with label-smoothed ``targets`` [N].
+
+    Szegedy et al. 2016, section 7: the target's probability is 1 - smoothing plus its share of
+    the smoothing that is spread evenly over all V. The plain definition that
+    :func:`projection_loss` is tested against.
+    """
+    log_probs = logits.log_softmax(-1)
+    picked = log_probs.gather(1, targets[:, None]).sum()
+    return -(1 - smoothing) * picked - smoothing * log_probs.mean(-1).sum()
+
+
+class _ProjectionLoss(torch.autograd.Function):
+    """Loss and gradients in one pass; the backward only scales what is already there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
+    ) -> Tensor:
+        vocab = weight.size(0)
+        cast = weight.detach().to(dtype)
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.zeros_like(weight)
+        total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        uniform = smoothing / vocab
+        weight_sum = cast.sum(0, dtype=total.dtype)
+        for start in range(0, hidden.size(0), CHUNK):
+            h = hidden[start : start + CHUNK].detach().to(dtype)
+            y = targets[start : start + CHUNK, None]
+            logits = h @ cast.t()  # [N, V]
+            picked = logits.gather(1, y)
+            # The softmax stays in the type of the products that its gradient goes into; in it the
+            # loss is exact to rounding, since log sum exp = logit - log softmax at any token.
+            top, where = logits.max(-1, keepdim=True)
+            total_logits = (h.to(total.dtype) @ weight_sum).sum()
+            probabilities = torch.softmax(logits, -1)
+            normalizer = top.to(total.dtype) - probabilities.gather(1, where).to(total.dtype).log()
+            total += normalizer.sum() - (1 - smoothing) * picked.sum(dtype=total.dtype) - uniform * total_logits
+            # d loss / d logits = softmax - smoothed target
+            grad = probabilities.sub_(uniform) if smoothing else probabilities
+            grad.scatter_add_(1, y, torch.full_like(picked, smoothing - 1))
+            hidden_grad[start : start + CHUNK] = grad @ cast
+            weight_grad += grad.t() @ h
+        ctx.save_for_backward(hidden_grad, weight_grad)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        hidden_grad, weight_grad = ctx.saved_tensors
+        scale = gradients[0]
+        return hidden_grad * scale.to(hidden_grad.dtype), weight_grad * scale.to(weight_grad.dtype), None, None, None
+
+
+def projection_loss(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Summed label-smoothed cross-entropy of softmax(hidden weight^T) with ``targets``.
+
+    Args:
+        hidden: [N, D], one row for each real target token.
+        weight: [V, D].
+        targets: [N] token ids.
+        smoothing: label smoothing.
+
+    Returns:
+        A scalar, differentiable with respect to ``hidden`` and ``weight``. Under autocast the
+        products are made in its type; sums are float32 at least.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    with torch.autocast(device, enabled=False):
+        loss: Tensor = _ProjectionLoss.apply(hidden, weight, targets, smoothing, dtype)
+    return loss

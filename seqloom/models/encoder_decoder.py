@@ -1,0 +1,86 @@
+"""A Transformer from one token sequence to another."""
+
+import torch
+from torch import Tensor, nn
+
+from seqloom.config import ModelConfig
+from seqloom.layers.embeddings import TokenEmbedding
+from seqloom.layers.projection import projection_loss
+from seqloom.models.transformer import Decoder, DecoderState, Encoder
+
+
+class EncoderDecoder(nn.Module):
+    """Vaswani et al. 2017, figure 1.
+
+    Args:
+        config: sizes and parts.
+        src_vocab: number of source tokens.
+        tgt_vocab: number of target tokens; the same as ``src_vocab`` where all embeddings are tied.
+    """
+
+    def __init__(self, config: ModelConfig, src_vocab: int, tgt_vocab: int) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.src_embedding = TokenEmbedding(src_vocab, config.d_model)
+        self.tgt_embedding = TokenEmbedding(tgt_vocab, config.d_model)
+        self.output = nn.Linear(config.d_model, tgt_vocab, bias=False)
+        self._reset_parameters()
+        # Press and Wolf 2017; Vaswani et al. 2017, section 3.4.
+        if config.tied_embeddings == "all":
+            if src_vocab != tgt_vocab:
+                raise ValueError(f"tied embeddings need one vocabulary, got {src_vocab} and {tgt_vocab} tokens")
+            self.tgt_embedding = self.src_embedding
+        if config.tied_embeddings in ("all", "output"):
+            self.output.weight = self.tgt_embedding.table.weight
+
+    def _reset_parameters(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def encode(self, src: Tensor, src_mask: Tensor | None = None) -> Tensor:
+        """``src`` [B, S] ids, ``src_mask`` [B, S] True at real tokens -> memory [B, S, D]."""
+        positions = torch.arange(src.size(1), device=src.device)
+        memory: Tensor = self.encoder(self.src_embedding(src, positions, src_mask))
+        return memory
+
+    def decode(self, tgt: Tensor, memory: Tensor, src_mask: Tensor | None = None) -> Tensor:
+        """``tgt`` [B, T] ids that start with the begin token -> hidden states [B, T, D]."""
+        positions = torch.arange(tgt.size(1), device=tgt.device)
+        hidden: Tensor = self.decoder(self.tgt_embedding(tgt, positions), memory, src_mask)
+        return hidden
+
+    def forward(self, src: Tensor, tgt: Tensor, src_mask: Tensor | None = None) -> Tensor:
+        """Teacher forcing: logits [B, T, V] of the token that follows each of ``tgt``."""
+        logits: Tensor = self.output(self.decode(tgt, self.encode(src, src_mask), src_mask))
+        return logits
+
+    def loss(
+        self,
+        src: Tensor,
+        tgt: Tensor,
+        targets: Tensor,
+        src_mask: Tensor | None,
+        tgt_mask: Tensor,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Summed cross-entropy of the real target tokens, without ever holding all logits.
+
+        ``targets`` [B, T] is ``tgt`` one token on; ``tgt_mask`` [B, T] is True at real targets.
+        """
+        hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
+        return projection_loss(hidden[tgt_mask], self.output.weight, targets[tgt_mask], smoothing)
+
+    def start(self, src: Tensor, src_mask: Tensor | None = None) -> DecoderState:
+        """The decoder step protocol: reads B sources once."""
+        return self.decoder.start(self.encode(src, src_mask), src_mask)
+
+    def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
+        """The decoder step protocol: ``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V]."""
+        positions = torch.tensor([state.length], device=tokens.device)
+        hidden = self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)
+        logits: Tensor = self.output(hidden[:, 0])
+        return logits

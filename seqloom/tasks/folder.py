@@ -1,0 +1,181 @@
+"""Model folders: written whole or not at all, read with nothing in them trusted.
+
+config.json         format version, task, sizes, scores with signatures, checksums of the rest
+model.safetensors   the weights
+*.model             the tokenizer's own file
+README.md           the model card
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seqloom.errors import ModelFolderError
+
+FORMAT_VERSION = 1
+MAX_CONFIG_BYTES = 1 << 24
+READ_ATTEMPTS = 20
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What was read of a model folder, all of it verified against its checksums."""
+
+    path: Path
+    config: dict[str, Any]
+    files: dict[str, bytes]
+    """The small files, by name."""
+    weights: dict[str, Tensor]
+
+
+def find_model(path: Path) -> Path:
+    """The model folder of a run folder, or the folder itself."""
+    if not path.exists():
+        raise ModelFolderError(f"{path}: no such folder; expected a run folder or a model folder")
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if (path / "run.json").is_file():
+        raise ModelFolderError(f"{path}: this run has no model yet; one is written at its first validation")
+    raise ModelFolderError(
+        f"{path}: holds no model, expected config.json and model.safetensors in it or in its folder model/"
+    )
+
+
+def read_model(path: Path) -> ModelFolder:
+    """Reads a run folder's or a model folder's model.
+
+    A folder that is exchanged for a better one while it is read is read again.
+
+    Raises:
+        ModelFolderError: if something is missing, damaged or of another format version.
+    """
+    for attempt in range(READ_ATTEMPTS):
+        try:
+            return _read_once(find_model(path))
+        except ModelFolderError:
+            if attempt == READ_ATTEMPTS - 1 or not (path / "run.json").is_file():
+                raise
+            time.sleep(0.02)
+    raise AssertionError("unreachable")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config.json of a model folder, its version and outline checked."""
+    file = find_model(path) / "config.json"
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ModelFolderError(f"{file}: is larger than {MAX_CONFIG_BYTES:,} bytes, expected a small JSON file")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{file}: cannot be read as JSON ({error})") from None
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if not isinstance(version, int):
+        raise ModelFolderError(f"{file}: has no format_version, so it is not a model of this program")
+    if version > FORMAT_VERSION:
+        raise ModelFolderError(
+            f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; install a newer seqloom"
+        )
+    if not isinstance(config.get("task"), str) or not isinstance(config.get("files"), dict):
+        raise ModelFolderError(f"{file}: names no task or no files; the folder is damaged")
+    return config
+
+
+def _read_once(folder: Path) -> ModelFolder:
+    config = read_config(folder)
+    files: dict[str, bytes] = {}
+    for name, checksum in config["files"].items():
+        if Path(name).name != name:
+            raise ModelFolderError(
+                f"{folder / 'config.json'}: names the file {name!r}, expected a name without folders"
+            )
+        path = folder / name
+        try:
+            if sha256(path) != checksum:
+                raise ModelFolderError(
+                    f"{path}: is damaged, its checksum is not the one in config.json; copy the model folder again"
+                )
+            if name != "model.safetensors":
+                files[name] = path.read_bytes()
+        except OSError as error:
+            raise ModelFolderError(
+                f"{path}: cannot be read ({error.strerror}); the model folder is not whole"
+            ) from None
+    path = folder / "model.safetensors"
+    if path.name not in config["files"]:
+        raise ModelFolderError(f"{folder / 'config.json'}: names no model.safetensors; the folder is damaged")
+    try:
+        weights = load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelFolderError(f"{path}: cannot be read as safetensors ({error})") from None
+    return ModelFolder(folder, config, files, weights)
+
+
+def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: dict[str, Tensor]) -> None:
+    """Puts a whole model folder in the place of ``path``, in one exchange.
+
+    ``config`` needs ``task``; version and checksums are added here.
+    """
+    new = path.with_name(f"{path.name}.new-{os.getpid()}")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / "model.safetensors")
+    for name, content in files.items():
+        (new / name).write_bytes(content)
+    checksums = {name: sha256(new / name) for name in sorted(["model.safetensors", *files])}
+    config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
+    (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    flush_to_disk(new)
+    put_in_place(new, path)
+
+
+def flush_to_disk(folder: Path) -> None:
+    """Waits until the files of a folder would survive a power cut."""
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Makes ``new`` stand at ``path``; what stood there goes. At no moment is there nothing."""
+    if not path.exists():
+        os.rename(new, path)
+        return
+    old = new
+    if not _exchange(new, path):  # the system cannot swap: a short moment without the folder
+        old = path.with_name(f"{path.name}.old-{os.getpid()}")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+        os.rename(new, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swaps two folders in one step, where the system has a call for it."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "linux":
+            at_cwd, exchange = -100, 2
+            return bool(libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0)
+        if sys.platform == "darwin":
+            swap = 2
+            return bool(libc.renamex_np(os.fsencode(a), os.fsencode(b), swap) == 0)
+    except (OSError, AttributeError, TypeError):
+        pass
+    return False

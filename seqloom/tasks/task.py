@@ -1,0 +1,119 @@
+"""The contract between a task and what trains, serves and explains it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from seqloom.config import Section
+from seqloom.tasks.folder import ModelFolder
+
+Say = Callable[[str], None]
+"""Where a sentence about what is being done goes."""
+
+
+class Loss(NamedTuple):
+    """A sum and what it is over; never a mean, so that parts of a batch can be added up."""
+
+    sum: Tensor
+    count: int
+    """Of real target tokens."""
+
+
+class Batch(Protocol):
+    """What the training loop asks of a batch."""
+
+    @property
+    def num_targets(self) -> int: ...
+    @property
+    def padding(self) -> int: ...
+    @property
+    def positions(self) -> int: ...
+    def to(self, device: torch.device) -> Self: ...
+
+
+class Batches(Protocol):
+    """An endless stream whose position can be saved and restored."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def state_dict(self) -> dict[str, int]: ...
+    def load_state_dict(self, state: dict[str, int]) -> None: ...
+    def plan(self, epoch: int) -> Sequence[Any]: ...
+
+
+class Sample(NamedTuple):
+    """One line that shows what a model can do by now."""
+
+    source: str
+    reference: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a model is on a split."""
+
+    scores: dict[str, float]
+    signatures: dict[str, str] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+
+
+class Task(ABC):
+    """Data, model, loss, metric and answer of one thing that users ask for."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Section]]
+    best_by: ClassVar[str]
+    """The score that tells the best model; larger is better."""
+
+    @classmethod
+    @abstractmethod
+    def prepare(cls, config: Any, folder: Path, say: Say) -> "Task":
+        """Reads the data of ``config`` into ``folder``, or takes up what is there already."""
+
+    @classmethod
+    @abstractmethod
+    def from_folder(cls, folder: ModelFolder) -> "Task":
+        """The task of a trained model: no data, but all that ``predict`` needs."""
+
+    @property
+    @abstractmethod
+    def data_key(self) -> str:
+        """Changes whenever the training data, as the model sees it, changes."""
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """A new model with random weights, from torch's generator."""
+
+    @property
+    @abstractmethod
+    def model_width(self) -> int:
+        """d_model, for schedules that depend on it."""
+
+    @abstractmethod
+    def training_batches(self) -> Batches:
+        """The endless stream of training batches."""
+
+    @abstractmethod
+    def where(self, batch: Any) -> list[str]:
+        """``file:line`` of every example of a batch."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """What training makes small."""
+
+    @abstractmethod
+    def evaluate(self, model: nn.Module, split: str) -> Evaluation:
+        """Scores on a split that is not trained on."""
+
+    @abstractmethod
+    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """What a model folder holds beside weights: the task's part of config.json, and files."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, inputs: Sequence[Any], **options: Any) -> Iterator[Any]:
+        """An answer for each input, in order."""

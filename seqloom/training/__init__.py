@@ -1,0 +1,1 @@
+"""Drives any task: loop, optimizers, schedules, checkpoints, averaging, log."""

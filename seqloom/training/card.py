@@ -1,0 +1,30 @@
+"""The model card: what a person finds when opening a model folder."""
+
+from typing import Any
+
+
+def model_card(config: dict[str, Any]) -> str:
+    """A README for a model folder, from its config.json."""
+    source, target = config["languages"]
+    scores = "\n".join(
+        f"| {name} | {value:.2f} | {config['scores']['signatures'].get(name, '')} |"
+        for name, value in config["scores"]["valid"].items()
+    )
+    model, training, data = config["model"], config["training"], config["data"]
+    return f"""# A translator from {source} to {target}
+
+Made with [Seqloom](https://pypi.org/project/seqloom/). Use it with
+
+    echo "..." | seqloom translate THIS_FOLDER
+
+or in Python with `seqloom.load("THIS_FOLDER").translate(["..."])`.
+
+| validation score | value | signature |
+|---|---|---|
+{scores}
+
+- Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps, {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.
+- {training["parameters"] / 1e6:.1f} million parameters: {model["num_encoder_layers"]} + {model["num_decoder_layers"]} layers, d_model {model["d_model"]}, d_ff {model["d_ff"]}, {model["num_heads"]} heads.
+- Data fingerprint: `{data["fingerprint"]}`.
+- Validation scores are of greedy translations; the sentences were not trained on, but they chose this model among others of its run.
+"""

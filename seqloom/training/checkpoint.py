@@ -1,0 +1,141 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped.
+
+``checkpoints/step-N/`` holds ``model.safetensors``, ``optimizer.safetensors`` and ``state.json``
+(step, position in the data, scores so far, checksums of the other two). A checkpoint is written
+beside its place and renamed when whole; nothing in it is a pickle.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from seqloom.errors import RunError
+from seqloom.tasks.folder import flush_to_disk, sha256
+
+RANDOM_STATE = "random_state"
+TENSORS = ("model.safetensors", "optimizer.safetensors")
+
+
+def own_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights by name, each shared one once, under its first name."""
+    return dict(model.named_parameters())
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> None:
+    """Copies weights saved from :func:`own_weights` into a model of the same sizes."""
+    own = own_weights(model)
+    for name in sorted(own.keys() ^ weights.keys()):
+        raise RunError(
+            f"{where}: the weight {name} is {'missing' if name in own else 'unknown'}; these weights are of another model"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if parameter.shape != weights[name].shape:
+                raise RunError(
+                    f"{where}: {name} has shape {list(weights[name].shape)}, expected {list(parameter.shape)}"
+                )
+            parameter.copy_(weights[name])
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer as tensors named ``parameter/key``."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[id(parameter)]}/{key}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Restores what :func:`optimizer_tensors` gave."""
+    parameters = dict(model.named_parameters())
+    for name, value in tensors.items():
+        parameter, _, key = name.rpartition("/")
+        optimizer.state[parameters[parameter]][key] = value.to(parameters[parameter].device) if value.ndim else value
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+    """Writes ``folder/step-N`` with N from ``state["step"]``."""
+    path = folder / f"step-{state['step']}"
+    new = folder / f"{path.name}.new-{os.getpid()}"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
+    tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizer).items()}
+    save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
+    state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
+    (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    flush_to_disk(new)
+    shutil.rmtree(path, ignore_errors=True)  # the same step again, after an interrupt
+    os.rename(new, path)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.name.removeprefix("step-").isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint whose files are whole.
+
+    Raises:
+        RunError: if they are not.
+    """
+    try:
+        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        for name in TENSORS:
+            if sha256(path / name) != state["files"][name]:
+                raise RunError(f"{path / name}: is damaged, its checksum is not the one in state.json")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: the checkpoint is not whole ({error})") from None
+    return state
+
+
+def latest_whole(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole, saying which damaged ones were passed over."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            return path, read_state(path)
+        except RunError as error:
+            say(f"{error}; going back to the checkpoint before it.")
+    return None
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Restores weights, optimizer and torch's random numbers."""
+    load_weights(model, load_file(path / TENSORS[0]), path / TENSORS[0])
+    tensors = load_file(path / TENSORS[1])
+    torch.set_rng_state(tensors.pop(RANDOM_STATE))
+    load_optimizer(model, optimizer, tensors)
+
+
+def average_weights(paths: list[Path]) -> dict[str, Tensor]:
+    """The mean of the weights of several checkpoints (Vaswani et al. 2017, section 6.1)."""
+    total: dict[str, Tensor] = {}
+    for weights in _each(paths):
+        for name, weight in weights.items():
+            total[name] = total[name] + weight.double() if name in total else weight.double()
+    return {name: (weight / len(paths)).float() for name, weight in total.items()}
+
+
+def _each(paths: list[Path]) -> Iterator[dict[str, Tensor]]:
+    for path in paths:
+        yield load_file(path / TENSORS[0])
+
+
+def remove_old(folder: Path, keep: int) -> None:
+    """Removes all but the newest ``keep`` checkpoints and what a kill left half-written."""
+    for path in checkpoints(folder)[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)

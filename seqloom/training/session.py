@@ -1,0 +1,62 @@
+"""From names and flags to a run: what the command line and the Python function share."""
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from seqloom.config import load_config
+from seqloom.errors import ConfigError
+from seqloom.tasks.registry import TASKS
+from seqloom.tasks.task import Task
+from seqloom.training.log import BarDisplay, Display, LineDisplay
+from seqloom.training.run import train
+
+
+def task_named(name: str) -> type[Task]:
+    """Looks a task up in ``TASKS``."""
+    if name not in TASKS:
+        close = difflib.get_close_matches(name, TASKS, n=1)
+        raise ConfigError(
+            f"there is no task {name!r}; {f'did you mean {close[0]!r}?' if close else 'known are ' + ', '.join(TASKS)}"
+        )
+    return TASKS[name]
+
+
+def device_named(name: str) -> torch.device:
+    """``cpu``, ``cuda``, ``cuda:1`` ... if the machine has it."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"--device {name}: expected cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"--device {name}: torch {torch.__version__} sees no GPU here; use --device cpu or install its GPU build"
+        )
+    return device
+
+
+def train_session(
+    folder: Path,
+    task: str,
+    *,
+    recipe: Path | None = None,
+    settings: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    display: Display | None = None,
+) -> dict[str, Any]:
+    """Builds the config and starts, resumes or continues the run in ``folder``."""
+    task_class = task_named(task)
+    config = load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags)
+    return train(task_class, config, folder, device_named(device), display or default_display())
+
+
+def default_display() -> Display:
+    """A progress bar on a terminal, lines anywhere else; always on standard error."""
+    console = Console(file=sys.stderr, highlight=False)
+    return BarDisplay(console) if console.is_terminal else LineDisplay(console)
