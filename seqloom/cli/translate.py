@@ -11,13 +11,13 @@ import typer
 
 
 class Format(StrEnum):
-    text = "text"
-    jsonl = "jsonl"
+    TEXT = "text"
+    JSONL = "jsonl"
 
 
 class Errors(StrEnum):
-    strict = "strict"
-    replace = "replace"
+    STRICT = "strict"
+    REPLACE = "replace"
 
 
 def command(
@@ -41,10 +41,10 @@ def command(
         ),
     ] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Put the score and a tab before each translation.")] = False,
-    format_: Annotated[Format, typer.Option("--format", help="text, or one JSON object a line.")] = Format.text,
+    format_: Annotated[Format, typer.Option("--format", help="text, or one JSON object a line.")] = Format.TEXT,
     errors: Annotated[
         Errors, typer.Option(help="What to do with a line that is not UTF-8: stop, or replace the bytes by U+FFFD.")
-    ] = Errors.strict,
+    ] = Errors.STRICT,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: Annotated[
         int | None,
@@ -62,7 +62,7 @@ def command(
     translator = load(run, device)
     out = sys.stdout.buffer
     for translation in translator.stream(_lines(errors), n_best=n_best, beam=beam, length_penalty=length_penalty):
-        if format_ is Format.jsonl:
+        if format_ is Format.JSONL:
             found = [{"text": text, "score": round(score, 6)} for text, score in translation.alternatives]
             line = json.dumps({**found[0], "segments": translation.segments, "n_best": found}, ensure_ascii=False)
         elif scores:
@@ -81,7 +81,7 @@ def _lines(errors: Errors) -> Iterator[str]:
         text = raw.removesuffix(b"\n").removesuffix(b"\r")
         yield (
             text.decode(errors="replace")
-            if errors is Errors.replace
+            if errors is Errors.REPLACE
             else decode_line(text, "standard input", number, offset)
         )
         offset += len(raw)

@@ -46,8 +46,8 @@ class PairBatch:
         return self.src.numel() + self.tgt.numel()
 
     def to(self, device: torch.device) -> "PairBatch":
-        move = [tensor.to(device, non_blocking=True) for tensor in (self.src, self.tgt, self.targets)]
-        return PairBatch(*move, rows=self.rows)
+        src, tgt, targets = (tensor.to(device, non_blocking=True) for tensor in (self.src, self.tgt, self.targets))
+        return PairBatch(src, tgt, targets, self.rows)
 
 
 def collate(corpus: Corpus, rows: NDArray[np.int64]) -> PairBatch:

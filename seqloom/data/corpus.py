@@ -99,7 +99,7 @@ class _Writer:
 
     def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
         self.dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
-        self.file: BinaryIO = open(folder / f"{name}.bin", "wb")
+        self.file: BinaryIO = open(folder / f"{name}.bin", "wb")  # noqa: SIM115 - closed by close()
         self.lengths: list[NDArray[np.int32]] = []
         self.offsets_path = folder / f"{name}.offsets.npy"
 

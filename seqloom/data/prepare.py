@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def _build(
     new.mkdir(parents=True)
     try:
         with open(new / "dropped.tsv", "w", encoding="utf-8") as log:
-            about |= _write_all(config, train, valid, new, Dropped(log), Dropped(log), say)
+            about |= _write_all(config, train, valid, new, log, say)
         (new / "prepared.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(new, folder)
@@ -99,14 +99,9 @@ def _build(
 
 
 def _write_all(
-    config: DataConfig,
-    train: PairFiles,
-    valid: PairFiles,
-    folder: Path,
-    train_dropped: Dropped,
-    valid_dropped: Dropped,
-    say: Say,
+    config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, log: TextIO, say: Say
 ) -> dict[str, Any]:
+    train_dropped, valid_dropped = Dropped(log), Dropped(log)
     train_examples: Iterable[tuple[int, Example]] = train
     valid_examples: Iterable[tuple[int, Example]] = valid
     if not valid:
@@ -129,7 +124,7 @@ def _write_all(
         if dropped.counts:
             say(f"Dropped from the {name} corpus: {dropped}; all are named in dropped.tsv.")
     if not valid:
-        say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for validation.")
+        say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for it.")
     sizes = f"{src.vocab_size:,}" if src is tgt else f"{src.vocab_size:,} + {tgt.vocab_size:,}"
     say(f"{len(stores['train']):,} pairs to train on, {len(stores['valid']):,} to validate with, {sizes} pieces.")
     return {

@@ -161,7 +161,7 @@ class PairFiles:
 
     def fingerprint(self) -> list[list[str]]:
         """SHA-256 of every file as it lies on the disk."""
-        digests = []
+        digests: list[list[str]] = []
         for group in self.groups:
             digests.append([])
             for path in group:

@@ -60,6 +60,22 @@ class _AddDropout(torch.autograd.Function):
         return gradients[0], mask.to(gradients[0].dtype).mul_(gradients[0]).mul_(ctx.scale), None
 
 
+class _ReluDropout(torch.autograd.Function):
+    """relu(x) * mask * scale. The way back needs no mask: where the result is 0, so is the slope."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        ctx.scale = scale_of(p)
+        kept = keep_mask(x.shape, p).to(x.dtype).mul_(x).relu_().mul_(ctx.scale)
+        ctx.save_for_backward(kept)
+        return kept
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (kept,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradients[0], kept, 0).mul_(ctx.scale), None
+
+
 def dropout(x: Tensor, p: float) -> Tensor:
     """Sets elements of ``x`` to zero with probability ``p`` and scales the rest up."""
     if round(p * 256) == 0:
@@ -76,6 +92,14 @@ def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
         return residual + dropout(x, p)
     total: Tensor = _AddDropout.apply(residual, x.to(residual.dtype), p)
     return total
+
+
+def relu_dropout(x: Tensor, p: float) -> Tensor:
+    """``dropout(relu(x), p)``."""
+    if round(p * 256) == 0 or x.device.type != "cpu":
+        return dropout(x.relu(), p)
+    kept: Tensor = _ReluDropout.apply(x, p)
+    return kept
 
 
 class Dropout(nn.Module):

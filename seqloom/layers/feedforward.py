@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from seqloom.layers.dropout import Dropout
+from seqloom.layers.dropout import dropout, relu_dropout
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": nn.functional.relu,
-    "gelu": nn.functional.gelu,
-}
+
+def gelu_dropout(x: Tensor, p: float) -> Tensor:
+    """``dropout(gelu(x), p)``, Hendrycks and Gimpel 2016."""
+    return dropout(nn.functional.gelu(x), p)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {"relu": relu_dropout, "gelu": gelu_dropout}
+"""Non-linearities, each with the dropout that follows it."""
 
 
 class FeedForward(nn.Module):
@@ -20,8 +24,10 @@ class FeedForward(nn.Module):
         self.hidden = nn.Linear(d_model, d_ff)
         self.output = nn.Linear(d_ff, d_model)
         self.activation = ACTIVATIONS[activation]
-        self.dropout = Dropout(drop)
+        self.drop = drop
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        return self.output(self.dropout(self.activation(self.hidden(x))))
+        activated = self.activation(self.hidden(x), self.drop if self.training else 0.0)
+        projected: Tensor = self.output(activated)
+        return projected

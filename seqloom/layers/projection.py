@@ -42,19 +42,21 @@ class _ProjectionLoss(torch.autograd.Function):
         weight_sum = cast.sum(0, dtype=total.dtype)
         for start in range(0, hidden.size(0), CHUNK):
             h = hidden[start : start + CHUNK].detach().to(dtype)
-            y = targets[start : start + CHUNK, None]
+            y = targets[start : start + CHUNK]
+            at_target = torch.arange(len(y), device=y.device), y
             logits = h @ cast.t()  # [N, V]
-            picked = logits.gather(1, y)
-            # The softmax stays in the type of the products that its gradient goes into; in it the
-            # loss is exact to rounding, since log sum exp = logit - log softmax at any token.
-            top, where = logits.max(-1, keepdim=True)
+            picked = logits[at_target]
+            # The softmax stays in the type of the products that its gradient goes into. The loss
+            # is exact to rounding all the same: log sum exp = logit - log softmax, at the top one.
+            top = logits.amax(-1).to(total.dtype)
             total_logits = (h.to(total.dtype) @ weight_sum).sum()
             probabilities = torch.softmax(logits, -1)
-            normalizer = top.to(total.dtype) - probabilities.gather(1, where).to(total.dtype).log()
+            normalizer = top - probabilities.amax(-1).to(total.dtype).log()
             total += normalizer.sum() - (1 - smoothing) * picked.sum(dtype=total.dtype) - uniform * total_logits
             # d loss / d logits = softmax - smoothed target
+            wanted = probabilities[at_target] - (1 - smoothing + uniform)
             grad = probabilities.sub_(uniform) if smoothing else probabilities
-            grad.scatter_add_(1, y, torch.full_like(picked, smoothing - 1))
+            grad[at_target] = wanted
             hidden_grad[start : start + CHUNK] = grad @ cast
             weight_grad += grad.t() @ h
         ctx.save_for_backward(hidden_grad, weight_grad)

@@ -96,15 +96,20 @@ class Decoder(_Stack):
         normed: Tensor = self.norm(x)
         return normed
 
+    def layers(self) -> list[DecoderBlock]:
+        """The blocks, typed as what they are."""
+        return [block for block in self.blocks if isinstance(block, DecoderBlock)]
+
     def start(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
         """Projects the keys and values of ``memory`` [B, S, D] for all steps to come."""
         across = None if memory_mask is None else key_mask(memory_mask)
-        return DecoderState([Cache(*block.cross_attention.keys_values(memory)) for block in self.blocks], across)
+        layers = [Cache(*block.cross_attention.keys_values(memory)) for block in self.layers()]
+        return DecoderState(layers, across)
 
     def step(self, inputs: Embedded, state: DecoderState) -> Tensor:
         """One more token of each hypothesis: [B * beam, 1, D] -> the same shape."""
         x = self.enter(inputs)
-        for block, own, memory in zip(self.blocks, state.own, state.memory, strict=True):
+        for block, own, memory in zip(self.layers(), state.own, state.memory, strict=True):
             x = block.step(x, own, memory, state.memory_mask)
         state.length += 1
         normed: Tensor = self.norm(x)

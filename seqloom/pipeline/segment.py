@@ -7,6 +7,7 @@ punctuation, then between words, then between characters.
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 SENTENCE_END = re.compile(
     r"""(?<=[。！？!?…])[”’"'」』）)\]]*\s*          # an end, with what closes after it
@@ -34,7 +35,7 @@ def split_sentences(text: str) -> list[str]:
 
 def _cut(text: str, pattern: re.Pattern[str]) -> list[str]:
     ends = sorted({match.end() for match in pattern.finditer(text)} | {0, len(text)})
-    return [text[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 def segment(text: str, limit: int, count: Callable[[Sequence[str]], list[int]]) -> list[str]:

@@ -104,11 +104,11 @@ class Translator:
                 for line in lines:
                     waiting.put(line)
                 waiting.put(None)
-            except BaseException as error:  # handed to the reader of the results
+            except BaseException as error:  # noqa: BLE001 - raised again where the results are read
                 waiting.put(error)
 
         threading.Thread(target=read, daemon=True).start()
-        end: BaseException | None | str = ""
+        end: BaseException | str | None = ""
         while isinstance(end, str):
             chunk: list[str] = []
             end = waiting.get()
@@ -128,7 +128,7 @@ class Translator:
         if n_best > given.get("beam", self.task.decoding.beam):
             changes["decoding.beam"] = n_best
         stored = {f"decoding.{key}": value for key, value in self.task.decoding.model_dump().items()}
-        return load_config(Translate.Config, flags=stored | changes).decoding  # type: ignore[attr-defined, no-any-return]
+        return load_config(Translate.Config, flags=stored | changes).decoding  # type: ignore[attr-defined]
 
     @staticmethod
     def _checked(text: str, number: int) -> str:

@@ -16,7 +16,8 @@ Say = Callable[[str], None]
 """Where a sentence about what is being done goes."""
 
 
-class Loss(NamedTuple):
+@dataclass(frozen=True)
+class Loss:
     """A sum and what it is over; never a mean, so that parts of a batch can be added up."""
 
     sum: Tensor
@@ -113,6 +114,10 @@ class Task(ABC):
     @abstractmethod
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What a model folder holds beside weights: the task's part of config.json, and files."""
+
+    @abstractmethod
+    def card(self, config: dict[str, Any]) -> str:
+        """The README of a model folder, from its config.json."""
 
     @abstractmethod
     def predict(self, model: nn.Module, inputs: Sequence[Any], **options: Any) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from seqloom.decoding.search import Hypothesis, Search
 from seqloom.errors import ConfigError, ModelFolderError
 from seqloom.metrics.translation import score_translations
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.tasks.card import translator_card
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 
@@ -130,6 +131,9 @@ class Translate(Task):
         if self.tgt_tokenizer is not self.src_tokenizer:
             files["tgt.model"] = self.tgt_tokenizer.to_bytes()
         return about, files
+
+    def card(self, config: dict[str, Any]) -> str:
+        return translator_card(config)
 
     @property
     def prepared(self) -> Prepared:

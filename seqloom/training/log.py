@@ -108,7 +108,7 @@ class RunLog:
             temporary = folder / "log.jsonl.new"
             temporary.write_text("".join(kept), encoding="utf-8")
             temporary.replace(self._path)
-        self._file = open(self._path, "a", encoding="utf-8")
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, record: dict[str, Any]) -> None:

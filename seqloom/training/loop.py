@@ -18,7 +18,6 @@ from seqloom.errors import DivergenceError
 from seqloom.tasks.folder import write_model
 from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
-from seqloom.training.card import model_card
 from seqloom.training.log import Display, RunLog
 from seqloom.training.optimizers import OPTIMIZERS
 from seqloom.training.schedules import SCHEDULES
@@ -149,7 +148,7 @@ class Trainer:
             value = float(loss.sum.detach())
             if not math.isfinite(value):
                 self._diverged(batch, value)
-            loss.sum.backward()  # type: ignore[no-untyped-call]
+            loss.sum.backward()
             total, count = total + value, count + loss.count
             meter.padding += batch.padding
             meter.positions += batch.positions
@@ -245,7 +244,7 @@ class Trainer:
                 "parameters": sum(weight.numel() for weight in weights.values()),
             },
         }
-        files["README.md"] = model_card(config).encode()
+        files["README.md"] = self.task.card(config).encode()
         write_model(self.folder / "model", config, files, weights)
 
     def _checkpoint(self) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def model_card(config: dict[str, Any]) -> str:
+def translator_card(config: dict[str, Any]) -> str:
     """A README for a model folder, from its config.json."""
     source, target = config["languages"]
     scores = "\n".join(
@@ -23,8 +23,11 @@ or in Python with `seqloom.load("THIS_FOLDER").translate(["..."])`.
 |---|---|---|
 {scores}
 
-- Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps, {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.
-- {training["parameters"] / 1e6:.1f} million parameters: {model["num_encoder_layers"]} + {model["num_decoder_layers"]} layers, d_model {model["d_model"]}, d_ff {model["d_ff"]}, {model["num_heads"]} heads.
+- Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps and
+  {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.
+- {training["parameters"] / 1e6:.1f} million parameters: {model["num_encoder_layers"]} + {model["num_decoder_layers"]}
+  layers, d_model {model["d_model"]}, d_ff {model["d_ff"]}, {model["num_heads"]} heads.
 - Data fingerprint: `{data["fingerprint"]}`.
-- Validation scores are of greedy translations; the sentences were not trained on, but they chose this model among others of its run.
+- Validation scores are of greedy translations. The sentences were not trained on, but they chose this
+  model among others of its run, so expect a little less on new text.
 """
