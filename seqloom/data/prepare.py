@@ -162,8 +162,8 @@ class HeldOut:
         sources = np.unique(np.frombuffer(hashes, dtype=np.uint64)) if hashes else np.empty(0, np.uint64)
         if len(sources) < 2:
             raise DataError(
-                f"{files.names()[0][0]}: {len(sources)} distinct usable pairs are too few to train on and hold some out; "
-                f"give more, and validation files with --valid-src and --valid-tgt"
+                f"{files.names()[0][0]}: {len(sources)} distinct usable pairs are too few to train on and to hold "
+                f"some out; give more, and validation files with --valid-src and --valid-tgt"
             )
         count = min(MAX_HELD_OUT, max(1, round(share * len(sources))))
         self.limit = int(sources[count - 1])

@@ -32,9 +32,8 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
     """Copies weights saved from :func:`own_weights` into a model of the same sizes."""
     own = own_weights(model)
     for name in sorted(own.keys() ^ weights.keys()):
-        raise RunError(
-            f"{where}: the weight {name} is {'missing' if name in own else 'unknown'}; these weights are of another model"
-        )
+        state = "missing" if name in own else "unknown"
+        raise RunError(f"{where}: the weight {name} is {state}; these weights are of another model")
     with torch.no_grad():
         for name, parameter in own.items():
             if parameter.shape != weights[name].shape:

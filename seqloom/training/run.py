@@ -59,7 +59,8 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
         about["data_key"] = task.data_key
     if found and found[1]["step"] > total:
         raise RunError(
-            f"{folder}: has made {found[1]['step']:,} steps already, more than the {total:,} asked for; give a larger --steps"
+            f"{folder}: has made {found[1]['step']:,} steps already, more than the {total:,} asked for; "
+            f"give a larger --steps"
         )
     if found and found[1].get("finished") and found[1]["total"] == total:
         display.say(f"This run is finished ({total:,} steps). Give a larger --steps to continue it.")
@@ -94,7 +95,8 @@ def _read_run(folder: Path) -> dict[str, Any] | None:
         others = [p.name for p in folder.iterdir() if not p.name.startswith("data")]
         if others:
             raise RunError(
-                f"{folder}: is not empty and not a run (it holds {others[0]}); give a new folder, nothing is overwritten"
+                f"{folder}: is not empty and not a run (it holds {others[0]}); "
+                f"give a new folder, nothing is overwritten"
             )
         return None
     try:
