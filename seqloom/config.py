@@ -6,13 +6,15 @@ file format, a model or a task; tasks say which sections they need.
 """
 
 import difflib
+import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from seqloom.errors import ConfigError
@@ -23,20 +25,28 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    SHORTHANDS: ClassVar[tuple[str, ...]] = ()
+    """Keys that may be given and stand for others."""
+
+    @classmethod
+    def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings ``given``, with those that they imply."""
+        return dict(given)
+
+
+Files = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
+"""File names; one alone needs no brackets."""
+
 
 class DataConfig(Section):
     """Which files, cut into which tokens and batches."""
 
-    src: tuple[str, ...] = Field(
-        (), description="source files, one sentence a line; ${NAME} is read from the environment"
-    )
-    tgt: tuple[str, ...] = Field((), description="target files, line by line the translation of src")
-    data: tuple[str, ...] = Field((), description="files that hold both sides (TSV: source, tab, target)")
-    valid_src: tuple[str, ...] = Field(
-        (), description="validation source; without validation files a share is held out"
-    )
-    valid_tgt: tuple[str, ...] = Field((), description="validation target")
-    valid_data: tuple[str, ...] = Field((), description="validation files that hold both sides")
+    src: Files = Field((), description="source files, one sentence a line; ${NAME} is read from the environment")
+    tgt: Files = Field((), description="target files, line by line the translation of src")
+    data: Files = Field((), description="files that hold both sides (TSV: source, tab, target)")
+    valid_src: Files = Field((), description="validation source; without validation files a share is held out")
+    valid_tgt: Files = Field((), description="validation target")
+    valid_data: Files = Field((), description="validation files that hold both sides")
     src_lang: str = Field("", description='source language as a short code, such as "zh"')
     tgt_lang: str = Field("", description='target language, such as "en"; it chooses how scores are computed')
     valid_share: float = Field(
@@ -51,12 +61,15 @@ class DataConfig(Section):
     joint_vocab: bool = Field(True, description="one vocabulary for both sides, or one each")
     character_coverage: float = Field(
         0.9998,
-        gt=0.9,
+        gt=0.5,
         le=1,
-        description="share of all characters that get a piece of their own; the rest are spelt in bytes",
+        description="share of the text whose characters get pieces of their own; rarer ones are spelt in bytes",
     )
     max_length: int = Field(
-        256, ge=4, le=65_535, description="a pair with a side of more tokens than this is dropped, counted and shown"
+        256,
+        ge=4,
+        le=65_535,
+        description="a pair with a side of more tokens than this, its end token counted, is dropped and shown",
     )
     batch_tokens: int = Field(4096, ge=8, description="bounds rows x the longer of padded source and target")
     strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
@@ -98,27 +111,38 @@ class ModelConfig(Section):
         description="which of source embedding, target embedding and output projection share weights; all needs a joint vocabulary",
     )
 
+    SHORTHANDS: ClassVar[tuple[str, ...]] = ("num_layers",)
+
+    @classmethod
+    def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``preset`` gives what is not given beside it, ``num_layers`` both depths."""
+        preset = PRESETS.get(str(given.get("preset")), {})
+        values: dict[str, Any] = {}
+        for source in (preset, given):
+            values |= {key: value for key, value in source.items() if key != "num_layers"}
+            if "num_layers" in source:
+                for key in ("num_encoder_layers", "num_decoder_layers"):
+                    values[key] = source.get(key, source["num_layers"])
+        return values
+
     @model_validator(mode="before")
     @classmethod
-    def _from_preset(cls, given: Any) -> Any:
+    def _complete(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        values = dict(given)
-        preset = dict(PRESETS.get(str(values.get("preset", "small")), PRESETS["small"]))
-        for source in (values, preset):  # num_layers is shorthand for both depths
-            if "num_layers" in source:
-                depth = source.pop("num_layers")
-                source.setdefault("num_encoder_layers", depth)
-                source.setdefault("num_decoder_layers", depth)
-        return {**preset, **values}
+        default = cls.model_fields["preset"].default
+        return cls.spelt_out({"preset": default}) | cls.spelt_out(given)
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> "ModelConfig":
+    def _check_width(self) -> "ModelConfig":
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model ({self.d_model}) must be a multiple of num_heads ({self.num_heads})")
-        if self.d_model % 2:
+        if self.positions == "sinusoidal" and self.d_model % 2:
             raise ValueError(f"d_model ({self.d_model}) must be even: sinusoidal positions pair sine with cosine")
         return self
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainingConfig(Section):
@@ -130,7 +154,7 @@ class TrainingConfig(Section):
     epochs: float = Field(20, gt=0, description="passes over the data, where steps is not given")
     optimizer: Literal["adamw"] = Field("adamw", description="the update rule")
     learning_rate: float = Field(1e-3, gt=0, description="the highest rate that the schedule reaches")
-    betas: tuple[float, float] = Field((0.9, 0.98), description="decay of Adam's first and second moment")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), description="decay of Adam's first and second moment")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of matrices (not of biases and norms)")
     schedule: Literal["linear", "inverse_sqrt", "noam"] = Field(
         "linear",
@@ -189,32 +213,26 @@ def load_config(
     Raises:
         ConfigError: One line for each mistake, with a suggestion for a misspelt key.
     """
+    mistakes: list[str] = []
+    sources = [
+        (_read_recipe(recipe, mistakes), str(recipe)),
+        (_read_settings(settings, mistakes), "--set"),
+        (_read_flags(flags or {}), "--{key}"),
+    ]
     values: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
-    mistakes: list[str] = []
-    if recipe is not None:
-        for section, table in _read_recipe(recipe).items():
-            if isinstance(table, dict):
-                values[section] = table
-                origin.update({f"{section}.{key}": str(recipe) for key in table})
-            else:
-                mistakes.append(
-                    f"{recipe}: '{section}' stands outside of any section, expected [section] and then key = value"
-                )
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        section, dot, key = name.strip().partition(".")
-        if not (equals and dot and section and key):
-            mistakes.append(f"--set {setting}: expected section.key=value, such as model.d_model=256")
-            continue
-        values.setdefault(section, {})[key] = _toml_value(text.strip())
-        origin[f"{section}.{key}"] = f"--set {setting}"
-    for name, value in (flags or {}).items():
-        if value is not None:
-            section, _, key = name.partition(".")
-            values.setdefault(section, {})[key] = value
-            origin[name] = f"--{key.replace('_', '-')}"
-    values = {section: {key: _expand(v) for key, v in table.items()} for section, table in values.items()}
+    for source, label in sources:
+        for section, table in source.items():
+            for key, value in _section(cls, section).spelt_out(table).items():
+                where = origin[f"{section}.{key}"] = label.replace("{key}", key.replace("_", "-"))
+                origin.setdefault(section, where)
+                try:
+                    values.setdefault(section, {})[key] = _expand(value)
+                except KeyError as unset:
+                    mistakes.append(
+                        f"{where}: {section}.{key} names the environment variable {unset.args[0]}, which is not set; "
+                        f"export it before starting"
+                    )
     try:
         config = cls.model_validate(values)
     except ValidationError as error:
@@ -224,16 +242,46 @@ def load_config(
     return config
 
 
-def _read_recipe(path: Path) -> dict[str, Any]:
+def _read_recipe(path: Path | None, mistakes: list[str]) -> dict[str, dict[str, Any]]:
+    if path is None:
+        return {}
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        recipe = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(
+        mistakes.append(
             f"{path}: cannot be read ({error.strerror}); give a TOML recipe, `seqloom config translate` prints one"
-        ) from None
+        )
+        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not TOML: {error}") from None
+        mistakes.append(f"{path}: is not TOML: {error}")
+        return {}
+    mistakes += [
+        f"{path}: '{key}' stands outside of any section, expected [section] and then {key} = value"
+        for key, table in recipe.items()
+        if not isinstance(table, dict)
+    ]
+    return {section: table for section, table in recipe.items() if isinstance(table, dict)}
+
+
+def _read_settings(settings: Iterable[str], mistakes: list[str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, _, key = (part.strip() for part in name.partition("."))
+        if equals and section and key:
+            tables.setdefault(section, {})[key] = _toml_value(text.strip())
+        else:
+            mistakes.append(f"--set {setting}: expected section.key=value, such as model.d_model=256")
+    return tables
+
+
+def _read_flags(flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in flags.items():
+        section, _, key = name.partition(".")
+        if value is not None:
+            tables.setdefault(section, {})[key] = value
+    return tables
 
 
 def _toml_value(text: str) -> Any:
@@ -245,14 +293,28 @@ def _toml_value(text: str) -> Any:
 
 def _expand(value: Any) -> Any:
     """Replaces ${NAME} in strings, so that a recipe names data without naming a machine."""
-    if isinstance(value, str) and "${" in value:
-        expanded = os.path.expandvars(value)
-        if "${" in expanded:
-            raise ConfigError(f"{value}: names an environment variable that is not set; export it before starting")
-        return expanded
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda name: os.environ[name[1]], value)
     if isinstance(value, list | tuple):
         return [_expand(item) for item in value]
     return value
+
+
+EXPECTED = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text in quotes",
+    "tuple": "a list in brackets",
+    "finite_number": "a finite number",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "missing": "one value more",
+    "too_long": "{max_length} values",
+}
+"""What was expected, by the beginning of the name that pydantic gives to the problem."""
 
 
 def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str]) -> str:
@@ -260,28 +322,33 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str]) -> st
     location = [str(part) for part in problem["loc"]]
     name = ".".join(location[:2])
     where = f"{origin[name]}: " if name in origin else ""
-    if problem["type"] == "extra_forbidden":
-        known = list(_keys(cls, location[:-1]))
-        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-        kind = "section" if len(location) == 1 else f"key of [{location[0]}]"
-        return f"{where}'{location[-1]}' is no {kind}; {hint}"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if message == problem["msg"]:
-        return f"{where}{name}: {message}"
-    if "Value error" in problem["msg"]:
-        return f"{where}[{location[0]}] {message}"
-    return f"{where}{name} is {problem['input']!r}, expected {message}"
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _keys(cls if len(location) == 1 else _section(cls, location[0]))
+        what = "section" if len(location) == 1 else f"key of [{location[0]}]"
+        return f"{where}'{location[-1]}' is no {what}; {_hint(location[-1], known) or 'known are ' + ', '.join(known)}"
+    if kind == "value_error":
+        return f"{where}[{name}] {context['error']}"
+    if kind == "literal_error":
+        expected, hint = context["expected"], _hint(problem["input"], re.findall("'(.*?)'", context["expected"]))
+        return f"{where}{name} is {problem['input']!r}, expected {expected}{hint and '; ' + hint}"
+    expected = next((text for start, text in EXPECTED.items() if kind.startswith(start)), problem["msg"])
+    return f"{where}{name} is {problem['input']!r}, expected {expected.format(**context)}"
 
 
-def _keys(cls: type[Section], path: list[str]) -> Iterable[str]:
-    for part in path:
-        annotation = cls.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            cls = annotation
-    yield from cls.model_fields
-    if cls is ModelConfig:
-        yield "num_layers"
+def _hint(word: Any, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def _section(cls: type[Section], name: str) -> type[Section]:
+    """The class of a section; for one that does not exist, one without keys."""
+    annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else Section
+
+
+def _keys(cls: type[Section]) -> list[str]:
+    return [*cls.model_fields, *cls.SHORTHANDS]
 
 
 def recipe_text(config: Section, heading: str) -> str:
@@ -307,8 +374,7 @@ def _to_toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # all else that JSON writes is TOML
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_to_toml(item) for item in value) + "]"
     return str(value)

@@ -23,17 +23,18 @@ def plan_batches(
         src_lengths: tokens of each source, the end token included.
         tgt_lengths: tokens of each target, likewise.
         batch_tokens: the budget; no sentence may be longer.
-        order: a permutation that decides between pairs of the same lengths.
+        order: a permutation of the rows; it decides between pairs of about the same lengths.
 
     Returns:
         The rows of each batch, short pairs first.
     """
     src, tgt = src_lengths[order], tgt_lengths[order]
     longest = np.maximum(src, tgt)
-    # By the side that bounds the batch, then by the other, up and down in turn so that
-    # neighbours across a step are alike in both.
-    other = np.minimum(src, tgt)
-    by_length = np.lexsort((np.where(longest % 2, other, -other), longest))
+    # By the side that bounds the batch, then by how much longer one side is, up and down in turn so
+    # that neighbours across a step are alike. The last term, from -1 to 1, lets pairs meet others in
+    # each epoch for little padding.
+    surplus = src - tgt + np.arange(len(order)) % 3 - 1
+    by_length = np.lexsort((np.where(longest % 2, surplus, -surplus), longest))
     rows, longest = order[by_length], longest[by_length]
     batches = []
     start, total = 0, len(rows)
@@ -95,7 +96,9 @@ class TrainingBatches:
         return {"epoch": self.epoch, "position": self.position, "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on behind the batch that was the last one when ``state`` was taken."""
         self.epoch, self.position, self.seed = state["epoch"], state["position"], state["seed"]
+        self._planned = None
 
 
 def evaluation_batches(corpus: Corpus, batch_tokens: int) -> Iterator[PairBatch]:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -46,7 +46,11 @@ class Dropped:
 
 
 class Corpus:
-    """Read access to a store. Opening it reads no tokens; they are paged in as they are used."""
+    """Read access to a store. Opening it reads no tokens; they are paged in as they are used.
+
+    Raises:
+        OSError, EOFError, ValueError, KeyError: if the store is not whole.
+    """
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
@@ -71,8 +75,11 @@ class _Side:
         self.offsets: NDArray[np.int64] = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
         self.lengths: NDArray[np.int64] = np.diff(self.offsets)
         path = folder / f"{name}.bin"
+        size = path.stat().st_size
+        if size != int(self.offsets[-1]) * np.dtype(dtype).itemsize:
+            raise ValueError(f"{path}: has {size:,} bytes and not as many as its offsets tell")
         # An empty file cannot be mapped.
-        self.tokens = np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+        self.tokens = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
@@ -105,8 +112,7 @@ class _Writer:
 
     def write(self, sentences: Sequence[list[int]]) -> None:
         self.lengths.append(np.fromiter(map(len, sentences), np.int32, len(sentences)))
-        for sentence in sentences:
-            self.file.write(np.array(sentence, self.dtype).tobytes())
+        self.file.write(np.fromiter(chain.from_iterable(sentences), self.dtype).tobytes())
 
     def close(self) -> None:
         self.file.close()
@@ -176,5 +182,6 @@ def _chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int,
 def require_pairs(corpus: Corpus, name: str, dropped: Dropped) -> None:
     """Raises DataError if nothing is left to work with."""
     if not len(corpus):
-        lost = f": {dropped}" if dropped.counts else ""
-        raise DataError(f"the {name} corpus has no usable sentence pair{lost}")
+        files = " and ".join(chain.from_iterable(corpus.groups))
+        lost = f" ({dropped})" if dropped.counts else ""
+        raise DataError(f"{files}: no usable sentence pair{lost}, expected a {name} corpus")

@@ -7,21 +7,21 @@ and renamed when whole, so what is there is complete.
 
 import hashlib
 import json
-import os
 import shutil
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqloom.config import DataConfig
 from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
 from seqloom.data.readers import Example, PairFiles
 from seqloom.data.tokenizers import SentencePiece, load_tokenizer, normalize
-from seqloom.errors import DataError
+from seqloom.errors import DataError, ModelFolderError
 
 STORE_VERSION = 1
 MAX_HELD_OUT = 2_000
@@ -52,40 +52,51 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
     valid = PairFiles(config.valid_src, config.valid_tgt, config.valid_data, name="validation")
     if not train:
         raise DataError("no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv")
-    settings = config.model_dump(
-        mode="json", exclude={"src", "tgt", "data", "valid_src", "valid_tgt", "valid_data", "batch_tokens"}
-    )
+    files_and_languages = {field for field in DataConfig.model_fields if field.endswith(("src", "tgt", "data", "lang"))}
     contents = {
         "version": STORE_VERSION,
-        "settings": settings,
+        "settings": config.model_dump(mode="json", exclude={*files_and_languages, "batch_tokens"}),
         "train": train.fingerprint(),
         "valid": valid.fingerprint(),
     }
     key = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
-    about = _read_about(folder)
-    if about is None or about["key"] != key:
-        if about is not None:
+    prepared = _open(folder, key)
+    if prepared is None:
+        if _is_ours(folder):
             say("The data or its settings have changed since it was prepared: preparing it again.")
         _build(config, train, valid, folder, {"key": key, **contents}, say)
-    about = _read_about(folder)
-    assert about is not None
-    src_tokenizer = load_tokenizer(folder / "src.model")
-    tgt_tokenizer = src_tokenizer if config.joint_vocab else load_tokenizer(folder / "tgt.model")
-    return Prepared(Corpus(folder / "train"), Corpus(folder / "valid"), src_tokenizer, tgt_tokenizer, key, about)
+        prepared = _open(folder, key)
+        assert prepared is not None
+    return prepared
 
 
-def _read_about(folder: Path) -> dict[str, Any] | None:
+def _open(folder: Path, key: str) -> Prepared | None:
+    """What was prepared from the same contents, if it is there and whole."""
     try:
-        about: dict[str, Any] = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
+        if about["key"] != key:
+            return None
+        src_tokenizer = load_tokenizer(folder / "src.model")
+        joint = about["settings"]["joint_vocab"]
+        tgt_tokenizer = src_tokenizer if joint else load_tokenizer(folder / "tgt.model")
+        return Prepared(Corpus(folder / "train"), Corpus(folder / "valid"), src_tokenizer, tgt_tokenizer, key, about)
+    except (OSError, EOFError, ValueError, LookupError, TypeError, ModelFolderError):
         return None
-    return about
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether there is a prepared folder, which may be replaced."""
+    if (folder / "prepared.json").is_file():
+        return True
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: holds something else than prepared data, and nothing is overwritten; move it away")
+    return False
 
 
 def _build(
     config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, about: dict[str, Any], say: Say
 ) -> None:
-    new = folder.with_name(f"{folder.name}.new-{os.getpid()}")
+    new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
@@ -93,7 +104,7 @@ def _build(
             about |= _write_all(config, train, valid, new, log, say)
         (new / "prepared.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        os.rename(new, folder)
+        new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -102,11 +113,10 @@ def _write_all(
     config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, log: TextIO, say: Say
 ) -> dict[str, Any]:
     train_dropped, valid_dropped = Dropped(log), Dropped(log)
-    train_examples: Iterable[tuple[int, Example]] = train
-    valid_examples: Iterable[tuple[int, Example]] = valid
-    if not valid:
-        held_out = HeldOut(train, config.valid_share)
-        train_examples, valid_examples = held_out.split(False), held_out.split(True)
+    if not any(_usable(example) for _, example in train):
+        names = " and ".join(chain.from_iterable(train.names()))
+        raise DataError(f"{names}: no sentence pair with text on both sides, expected a corpus to train on")
+    train_examples, valid_examples = (train, valid) if valid else hold_out(train, config.valid_share)
     say("Learning the vocabulary ...")
     tokenizers = _train_tokenizers(config, train_examples)
     for name, tokenizer in tokenizers.items():
@@ -124,7 +134,7 @@ def _write_all(
         if dropped.counts:
             say(f"Dropped from the {name} corpus: {dropped}; all are named in dropped.tsv.")
     if not valid:
-        say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for it.")
+        say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for that.")
     sizes = f"{src.vocab_size:,}" if src is tgt else f"{src.vocab_size:,} + {tgt.vocab_size:,}"
     say(f"{len(stores['train']):,} pairs to train on, {len(stores['valid']):,} to validate with, {sizes} pieces.")
     return {
@@ -147,43 +157,44 @@ def _train_tokenizers(config: DataConfig, examples: Iterable[tuple[int, Example]
     return {"src": learn(("src",)), "tgt": learn(("tgt",))}
 
 
-class HeldOut:
-    """Chooses a share of the sources for validation, by a hash of the text.
-
-    All pairs with one source fall on one side, so no validation source is trained on; the choice
-    depends on the texts alone, not on their order.
-    """
-
-    def __init__(self, files: PairFiles, share: float) -> None:
-        self.files = files
-        hashes = array(
-            "Q", (self._hash(example) for _, example in files if example.src.strip() and example.tgt.strip())
-        )
-        sources = np.unique(np.frombuffer(hashes, dtype=np.uint64)) if hashes else np.empty(0, np.uint64)
-        if len(sources) < 2:
-            raise DataError(
-                f"{files.names()[0][0]}: {len(sources)} distinct usable pairs are too few to train on and to hold "
-                f"some out; give more, and validation files with --valid-src and --valid-tgt"
-            )
-        count = min(MAX_HELD_OUT, max(1, round(share * len(sources))))
-        self.limit = int(sources[count - 1])
-
-    @staticmethod
-    def _hash(example: Example) -> int:
-        return int.from_bytes(hashlib.blake2b(normalize(example.src).encode(), digest_size=8).digest())
-
-    def split(self, held_out: bool) -> "_Split":
-        return _Split(self, held_out)
-
-
 @dataclass(frozen=True)
-class _Split:
-    """One of the two parts; can be gone through more than once."""
+class Part:
+    """Some of the examples of a corpus; can be gone through more than once."""
 
-    parent: HeldOut
-    held_out: bool
+    files: PairFiles
+    chosen: NDArray[np.bool_]
 
     def __iter__(self) -> Iterator[tuple[int, Example]]:
-        for group, example in self.parent.files:
-            if (HeldOut._hash(example) <= self.parent.limit) == self.held_out:
-                yield group, example
+        return compress(self.files, self.chosen)
+
+
+def hold_out(files: PairFiles, share: float) -> tuple[Part, Part]:
+    """Parts a corpus in two, the second with ``share`` of the usable pairs, chosen by a hash of the source.
+
+    All pairs with one source fall on one side, so no validation source is trained on; the choice
+    depends on the texts alone, not on their order. A source with so many pairs that it would be
+    much of the second part stays in the first.
+    """
+    keys = np.fromiter((_source_key(example) for _, example in files), dtype=np.uint64)
+    sources, counts = np.unique(keys[keys > 0], return_counts=True)
+    if len(sources) < 2:
+        raise DataError(
+            f"{files.names()[0][0]}: one distinct source sentence is too little to train on and to hold some out; "
+            f"give more, or validation files with --valid-src and --valid-tgt"
+        )
+    fewest = int(counts.min())
+    wanted = max(fewest, min(MAX_HELD_OUT, round(share * int(counts.sum()))))
+    light = counts <= max(fewest, wanted // 100)
+    chosen = np.isin(keys, sources[light][np.cumsum(counts[light]) <= wanted])
+    return Part(files, ~chosen), Part(files, chosen)
+
+
+def _usable(example: Example) -> bool:
+    return bool(normalize(example.src) and normalize(example.tgt))
+
+
+def _source_key(example: Example) -> int:
+    """A hash of the source of a usable pair; 0 for one that will be dropped."""
+    if not _usable(example):
+        return 0
+    return int.from_bytes(hashlib.blake2b(normalize(example.src).encode(), digest_size=8).digest())

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -32,7 +33,7 @@ def open_bytes(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise DataError(f"{path}: is a folder, expected a text file")
-        if path.suffix == ".gz":
+        if path.suffix.lower() == ".gz":
             return gzip.open(path, "rb")  # type: ignore[return-value]
         return open(path, "rb")
     except FileNotFoundError:
@@ -61,17 +62,19 @@ def read_lines(path: Path) -> Iterator[str]:
     offset = 0
     with open_bytes(path) as file:
         try:
-            for number in range(1, 1 << 62):
-                raw = file.readline(MAX_LINE_BYTES + 1)
+            for number in count(1):
+                raw = file.readline(MAX_LINE_BYTES + len(b"\r\n"))
+                if number == 1 and raw.startswith(BOM):
+                    raw, offset = raw.removeprefix(BOM), len(BOM)
                 if not raw:
                     return
-                if len(raw) > MAX_LINE_BYTES:
+                text = raw[:-1].removesuffix(b"\r") if raw.endswith(b"\n") else raw
+                if len(text) > MAX_LINE_BYTES:
                     raise DataError(
-                        f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a sentence"
+                        f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a sentence; "
+                        f"put each sentence on a line of its own"
                     )
-                text = raw.removesuffix(b"\n").removesuffix(b"\r")
-                skipped = len(BOM) if number == 1 and text.startswith(BOM) else 0
-                yield decode_line(text[skipped:], path, number, offset + skipped)
+                yield decode_line(text, path, number, offset)
                 offset += len(raw)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{path}: the gzip data is damaged or cut off ({error}); copy the file again") from None
@@ -79,14 +82,11 @@ def read_lines(path: Path) -> Iterator[str]:
 
 def read_pairs(src: Path, tgt: Path) -> Iterator[Example]:
     """Yields the pairs of two line-aligned files; stops with both counts where they differ."""
-    src_lines, tgt_lines = read_lines(src), read_lines(tgt)
-    for number in range(1, 1 << 62):
-        src_line, tgt_line = next(src_lines, None), next(tgt_lines, None)
-        if src_line is None and tgt_line is None:
-            return
+    pairs = zip_longest(read_lines(src), read_lines(tgt))
+    for number, (src_line, tgt_line) in enumerate(pairs, start=1):
         if src_line is None or tgt_line is None:
-            src_count = number - 1 if src_line is None else number + sum(1 for _ in src_lines)
-            tgt_count = number - 1 if tgt_line is None else number + sum(1 for _ in tgt_lines)
+            longer = number + sum(1 for _ in pairs)
+            src_count, tgt_count = (number - 1, longer) if src_line is None else (longer, number - 1)
             raise DataError(
                 f"{src} has {src_count:,} lines and {tgt} has {tgt_count:,}; line by line translations are expected, "
                 f"so a line is missing or too many in one of them"
@@ -97,12 +97,9 @@ def read_pairs(src: Path, tgt: Path) -> Iterator[Example]:
 def read_tsv(path: Path) -> Iterator[Example]:
     """Yields the pairs of a file with source, tab, target on each line."""
     for number, line in enumerate(read_lines(path), start=1):
-        fields = line.split("\t")
+        fields = line.split("\t") if line.strip() else ["", ""]  # an empty line is an empty pair
         if len(fields) != 2:
-            if not line.strip():
-                fields = ["", ""]  # an empty line is an empty pair, and is counted as one
-            else:
-                raise DataError(f"{path}:{number}: {len(fields)} tab-separated fields, expected 2: source, tab, target")
+            raise DataError(f"{path}:{number}: {len(fields)} tab-separated fields, expected 2: source, tab, target")
         yield Example(fields[0], fields[1], number)
 
 
@@ -112,8 +109,8 @@ READERS: dict[str, Callable[[Path], Iterator[Example]]] = {".tsv": read_tsv, ".t
 
 def read_both(path: Path) -> Iterator[Example]:
     """Yields the pairs of a file that holds both sides, in the format that its name tells."""
-    name = path.name.removesuffix(".gz")
-    reader = READERS.get(Path(name).suffix.lower())
+    name = path.name.lower().removesuffix(".gz")
+    reader = READERS.get(Path(name).suffix)
     if reader is None:
         raise DataError(
             f"{path}: a name ending in {' or '.join(READERS)} (and .gz) is expected, with source, tab, target on a line"
@@ -135,12 +132,13 @@ class PairFiles:
             raise DataError(
                 f"{len(src)} source and {len(tgt)} target files for {name}, expected as many of one as of the other"
             )
-        self.name = name
         self.groups: list[tuple[Path, ...]] = [(Path(s), Path(t)) for s, t in zip(src, tgt, strict=True)]
         self.groups += [(Path(path),) for path in data]
         for group in self.groups:
             for path in group:
                 open_bytes(path).close()
+                if not path.is_file():
+                    raise DataError(f"{path}: is read more than once, so a regular file is expected and not a pipe")
             if len(group) == 2 and group[0].samefile(group[1]):
                 raise DataError(
                     f"{group[0]}: source and target are the same file, expected a sentence and its translation"

@@ -5,7 +5,6 @@ come from text, whatever the text spells.
 """
 
 import io
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -19,18 +18,23 @@ from seqloom.errors import DataError, ModelFolderError
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 NUM_SPECIAL = 4
+NUM_BYTES = 256
 
 SPACE = "\u2581"
 """What SentencePiece writes for a space; in a text it is therefore read as one."""
 
-MAX_TRAINING_SENTENCES = 2_000_000
+RESERVED = "\u2585"
+"""SentencePiece learns nothing from a sentence that holds this."""
+
+MAX_TRAINING_CHARACTERS = 50_000_000
+"""Of a larger corpus a part is counted: SentencePiece holds up to 100 bytes for each character."""
 
 
 def normalize(text: str) -> str:
     """The text that a tokenizer keeps exactly: NFC, and any run of white space as one space.
 
-    White space is Unicode's (ideographic space, U+2028, form feed ...), and U+2581. Nothing else
-    is changed: full-width forms, case and quotes are the writer's.
+    White space is what ``str.split`` takes for it (ideographic space, U+2028, form feed ...), and
+    U+2581. Nothing else is changed: full-width forms, case and quotes are the writer's.
     """
     return " ".join(unicodedata.normalize("NFC", text).replace(SPACE, " ").split())
 
@@ -57,52 +61,51 @@ class SentencePiece:
         self._model = model
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise ModelFolderError(f"{name}: is not a SentencePiece model ({error})") from None
+        except (RuntimeError, UnicodeDecodeError) as error:  # the latter quotes the damage
+            raise ModelFolderError(
+                f"{name}: is not a SentencePiece model, or damaged ({error}); copy the model folder again"
+            ) from None
         ids = [self._processor.pad_id(), self._processor.unk_id(), self._processor.bos_id(), self._processor.eos_id()]
         if ids != [PAD, UNK, BOS, EOS]:
             raise ModelFolderError(f"{name}: the special tokens are {ids}, expected {[PAD, UNK, BOS, EOS]}")
 
     @classmethod
-    def train(
-        cls, texts: Iterable[str], vocab_size: int, character_coverage: float = 0.9998, threads: int = 0
-    ) -> "SentencePiece":
-        """Learns at most ``vocab_size`` pieces from ``texts``; deterministic.
+    def train(cls, texts: Iterable[str], vocab_size: int, character_coverage: float = 0.9998) -> "SentencePiece":
+        """Learns at most ``vocab_size`` pieces from ``texts``; the same ones from the same texts.
+
+        Characters are taken by frequency until they make up ``character_coverage`` of the text or
+        fill half of the vocabulary, so that there is room for words.
 
         Raises:
             DataError: if there is no text at all.
         """
-        sentences = _sample([text for text in map(normalize, texts) if text])
+        sentences = _sample(text for text in map(normalize, texts) if text)
         if not sentences:
-            raise DataError("the corpus has no text to learn a vocabulary from")
+            raise DataError("there is no text to learn a vocabulary from")
+        rare = _rare_characters(sentences, character_coverage, (vocab_size - NUM_SPECIAL - NUM_BYTES) // 2)
         model = io.BytesIO()
-        # Characters take half of the vocabulary at most, so that there is room for words.
-        character_coverage = min(character_coverage, _coverage_of(sentences, vocab_size // 2))
-        while True:
-            try:
-                sentencepiece.SentencePieceTrainer.train(
-                    sentence_iterator=iter(sentences),
-                    model_writer=model,
-                    model_type="bpe",
-                    vocab_size=vocab_size,
-                    character_coverage=character_coverage,
-                    byte_fallback=True,
-                    split_digits=True,
-                    normalization_rule_name="identity",
-                    max_sentence_length=1 << 24,
-                    pad_id=PAD,
-                    unk_id=UNK,
-                    bos_id=BOS,
-                    eos_id=EOS,
-                    num_threads=threads or os.cpu_count() or 1,
-                    minloglevel=2,
-                )
-                return cls(model.getvalue())
-            except RuntimeError as error:
-                limit = _vocabulary_limit(str(error), vocab_size)
-                if limit is None:
-                    raise DataError(f"no vocabulary could be learnt from the corpus: {error}") from None
-                vocab_size, model = limit, io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                # A digit is always a piece of its own, so nothing is learnt across it.
+                sentence_iterator=(rare.sub("0", sentence) for sentence in sentences),
+                model_writer=model,
+                model_type="bpe",
+                vocab_size=vocab_size,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                byte_fallback=True,
+                split_digits=True,
+                normalization_rule_name="identity",
+                max_sentence_length=1 << 24,
+                pad_id=PAD,
+                unk_id=UNK,
+                bos_id=BOS,
+                eos_id=EOS,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise DataError(f"no vocabulary could be learnt from the corpus: {error}") from None
+        return cls(model.getvalue())
 
     @property
     def vocab_size(self) -> int:
@@ -127,26 +130,33 @@ class SentencePiece:
         return self._model
 
 
-def _sample(sentences: list[str]) -> Sequence[str]:
-    """Every n-th sentence of a corpus too large to count pieces in."""
-    return sentences[:: -(-len(sentences) // MAX_TRAINING_SENTENCES)] if sentences else sentences
+def _sample(sentences: Iterable[str]) -> list[str]:
+    """All sentences, or an even share of a corpus too large to count pieces in."""
+    kept: list[str] = []
+    size, step = 0, 1
+    for index, sentence in enumerate(sentences):
+        if index % step == 0:
+            kept.append(sentence)
+            size += len(sentence)
+            if size > MAX_TRAINING_CHARACTERS:
+                # By an odd number: where sources and targets come in turn, both stay.
+                kept, step = kept[::3], step * 3
+                size = sum(map(len, kept))
+    return kept
 
 
-def _coverage_of(sentences: Sequence[str], limit: int) -> float:
-    """The share of all characters that the ``limit`` most frequent ones make up."""
+def _rare_characters(sentences: Iterable[str], coverage: float, limit: int) -> re.Pattern[str]:
+    """Matches the characters that get no piece of their own."""
     counts: Counter[str] = Counter()
     for sentence in sentences:
         counts.update(sentence)
-    if len(counts) <= limit:
-        return 1.0
-    kept = sum(count for _, count in counts.most_common(limit))
-    return max(0.5, kept / counts.total() - 1e-6)
-
-
-def _vocabulary_limit(message: str, asked: int) -> int | None:
-    """The largest possible vocabulary, from what SentencePiece says when asked for more."""
-    found = re.search(r"too high .* value <= (\d+)", message)
-    return int(found[1]) if found and NUM_SPECIAL + 256 <= int(found[1]) < asked else None
+    counts.pop(" ", None)
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    left = (1 - coverage) * counts.total()
+    while ranked and (len(ranked) > limit or counts[ranked[-1]] <= left):
+        left -= counts[ranked.pop()]
+    rare = counts.keys() - set(ranked) | {RESERVED}
+    return re.compile(f"[{re.escape(''.join(sorted(rare)))}]")
 
 
 def load_tokenizer(path: Path) -> SentencePiece:
@@ -155,9 +165,6 @@ def load_tokenizer(path: Path) -> SentencePiece:
         return SentencePiece(path.read_bytes(), str(path))
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be read ({error.strerror}); the model folder is not whole") from None
-
-
-TOKENIZERS = {"sentencepiece": SentencePiece}
 
 
 def truncate(ids: Iterable[list[int]], max_length: int) -> tuple[list[list[int]], int]:

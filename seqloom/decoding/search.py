@@ -2,11 +2,14 @@
 
 One definition of the result, CTranslate2's: the score of a hypothesis is the sum of its
 log-probabilities / length^alpha, where the length counts the end token; a sentence is finished
-when as many hypotheses have ended as the beam is wide (patience 1).
+when as many hypotheses have ended as the beam is wide (patience 1) or, with alpha = 0, when the
+best one has ended and as many as are asked for. A hypothesis cut at ``max_length`` counts as ended.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -53,6 +56,8 @@ class Search:
     def __post_init__(self) -> None:
         if self.n_best > self.beam:
             raise ValueError(f"{self.n_best} best hypotheses need a beam at least as wide, got {self.beam}")
+        if self.n_best < 1 or self.max_length < 1:
+            raise ValueError(f"n_best ({self.n_best}) and max_length ({self.max_length}) must be at least 1")
 
     def run(
         self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None = None
@@ -62,84 +67,86 @@ class Search:
             return [[hypothesis] for hypothesis in self._greedy(step, state, batch, device)]
         return self._beam(step, state, batch, device)
 
-    def _score(self, log_prob: float, length: int) -> float:
-        return log_prob / length**self.length_penalty
-
     def _finish(self, tokens: list[int], log_prob: float) -> Hypothesis:
         """``tokens`` with their end token, if they have one."""
-        score = self._score(log_prob, len(tokens))
+        score = log_prob / len(tokens) ** self.length_penalty
         return Hypothesis(tokens[:-1] if tokens[-1] == self.eos else tokens, score, log_prob)
 
     def _greedy(self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None) -> list[Hypothesis]:
-        results: list[Hypothesis | None] = [None] * batch
-        alive = torch.arange(batch, device=device)
+        found: dict[int, Hypothesis] = {}
+        alive = torch.arange(batch, device=device)  # the sentences that are not finished, [A]
         tokens = torch.full((batch,), self.bos, device=device)
-        said = torch.empty(batch, 0, dtype=torch.long, device=device)
         log_probs = torch.zeros(batch, device=device)
+        said = torch.empty(batch, 0, dtype=torch.long, device=device)  # [A, length]
         for length in range(1, self.max_length + 1):
-            best, tokens = step(tokens, state).log_softmax(-1).max(-1)
+            best, tokens = _log_softmax(step(tokens, state)).max(-1)
             log_probs = log_probs + best
             said = torch.cat([said, tokens[:, None]], dim=1)
-            ended = tokens == self.eos if length < self.max_length else torch.ones_like(tokens, dtype=torch.bool)
+            ended = self._ended(tokens, length)
             if not ended.any():
                 continue
-            for row in ended.nonzero()[:, 0].tolist():
-                results[int(alive[row])] = self._finish(said[row].tolist(), float(log_probs[row]))
+            for sentence, sequence, log_prob in _rows(alive[ended], said[ended], log_probs[ended]):
+                found[sentence] = self._finish(sequence, log_prob)
             going = (~ended).nonzero()[:, 0]
             if not len(going):
                 break
-            alive, tokens, said, log_probs = alive[going], tokens[going], said[going], log_probs[going]
+            alive, tokens, log_probs, said = alive[going], tokens[going], log_probs[going], said[going]
             state.reorder(going, going)
-        return [result for result in results if result is not None]
+        return [found[sentence] for sentence in range(batch)]
 
     def _beam(
         self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None
     ) -> list[list[Hypothesis]]:
-        results: list[list[Hypothesis]] = [[] for _ in range(batch)]
+        found: list[list[Hypothesis]] = [[] for _ in range(batch)]
         alive = torch.arange(batch, device=device)  # the sentences that are not finished, [A]
+        top_ended = torch.zeros(batch, dtype=torch.bool, device=device)  # whether the best one ever has, [A]
         tokens = torch.full((batch, 1), self.bos, device=device)  # [A, width], the width 1 at first
         log_probs = torch.zeros(batch, 1, device=device)
-        said = torch.empty(batch, 1, 0, dtype=torch.long, device=device)  # [A, width, length]
+        said = torch.empty(batch, 1, 0, dtype=torch.long, device=device)  # [A, width, length - 1]
         for length in range(1, self.max_length + 1):
             width = tokens.size(1)
-            next_log_probs = step(tokens.flatten(), state).log_softmax(-1).unflatten(0, (-1, width))
-            # Twice the beam: if all of the first half have ended, the second half goes on.
+            next_log_probs = _log_softmax(step(tokens.flatten(), state)).unflatten(0, (-1, width))
             total, origin, token = self._candidates(log_probs[:, :, None] + next_log_probs)
-            said = torch.cat([_take(said, origin), token[:, :, None]], dim=2)
-            ended = token[:, : self.beam] == self.eos
-            if length == self.max_length:
-                ended = torch.ones_like(ended)
-            for row, slot in ended.nonzero().tolist():
-                log_prob = float(total[row, slot])
-                if log_prob > -torch.inf:
-                    results[int(alive[row])].append(self._finish(said[row, slot].tolist(), log_prob))
-            if length == self.max_length:
-                break
-            slots = self._survivors(token, ended)
-            tokens, log_probs, origin = token.gather(1, slots), total.gather(1, slots), origin.gather(1, slots)
-            said = _take(said, slots)
-            sentences = self._unfinished(results, alive, ended)
-            if sentences is not None:
-                if not len(sentences):
+            ended = self._ended(token[:, : self.beam], length)
+            going = torch.arange(len(alive), device=device)
+            if ended.any():
+                row, slot = ended.nonzero(as_tuple=True)
+                sequences = torch.cat([said[row, origin[row, slot]], token[row, slot, None]], dim=1)
+                for sentence, sequence, log_prob in _rows(alive[row], sequences, total[row, slot]):
+                    if log_prob != -math.inf:  # a place that no candidate took
+                        found[sentence].append(self._finish(sequence, log_prob))
+                top_ended = top_ended | ended[:, 0]
+                counts = torch.tensor([len(found[sentence]) for sentence in alive.tolist()], device=device)
+                going = (~self._finished(counts, top_ended)).nonzero()[:, 0]
+                if not len(going) or length == self.max_length:
                     break
-                alive, tokens, log_probs, said = (
-                    alive[sentences],
-                    tokens[sentences],
-                    log_probs[sentences],
-                    said[sentences],
-                )
-                origin = origin[sentences]
-            first = sentences if sentences is not None else torch.arange(len(alive), device=device)
-            state.reorder((first[:, None] * width + origin).flatten(), sentences)
-        return [sorted(found, key=lambda h: -h.score)[: self.n_best] for found in results]
+            slots = self._survivors(token, ended)
+            tokens, log_probs, origin = (each.gather(1, slots)[going] for each in (token, total, origin))
+            said = torch.cat([said[going[:, None], origin], tokens[:, :, None]], dim=2)
+            alive, top_ended = alive[going], top_ended[going]
+            state.reorder((going[:, None] * width + origin).flatten(), going if len(going) < len(ended) else None)
+        return [sorted(each, key=lambda h: -h.score)[: self.n_best] for each in found]
+
+    def _ended(self, tokens: Tensor, length: int) -> Tensor:
+        """Which hypotheses end with ``tokens``, their ``length``-th: all of them where they are cut."""
+        return (tokens == self.eos) | (length == self.max_length)
+
+    def _finished(self, counts: Tensor, top_ended: Tensor) -> Tensor:
+        """Which sentences need no further step, [A], with ``counts`` hypotheses ended."""
+        if self.length_penalty == 0:  # scores only fall: nothing beats the best one once it has ended
+            return top_ended & (counts >= self.n_best)
+        return counts >= self.beam
 
     def _candidates(self, total: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The best 2 * beam continuations of [A, width, V]: log-probability, slot, token."""
+        """The best 2 * beam continuations of [A, width, V]: log-probability, slot, token.
+
+        If all of the first half have ended, the second half goes on.
+        """
         vocab = total.size(2)
         wanted, flat = 2 * self.beam, total.flatten(1)
         top, index = flat.topk(min(wanted, flat.size(1)))
-        if missing := wanted - top.size(1):  # a vocabulary smaller than the beam
-            top = torch.nn.functional.pad(top, (0, missing), value=-torch.inf)
+        if missing := wanted - top.size(1):  # a vocabulary smaller than that
+            top = torch.nn.functional.pad(top, (0, missing), value=-math.inf)
             index = torch.nn.functional.pad(index, (0, missing))
         return top, index // vocab, index % vocab
 
@@ -150,22 +157,12 @@ class Search:
         own = torch.arange(self.beam, device=token.device).expand_as(ended)
         return torch.where(ended, in_line.gather(1, turn), own)
 
-    def _unfinished(self, results: list[list[Hypothesis]], alive: Tensor, ended: Tensor) -> Tensor | None:
-        """The rows of the sentences that go on; None where all do."""
-        if not ended.any():
-            return None
-        going = []
-        for row, sentence in enumerate(alive.tolist()):
-            found = len(results[sentence])
-            if self.length_penalty == 0:  # scores only fall, so the best has been found
-                finished = bool(ended[row, 0]) and found >= self.n_best
-            else:
-                finished = found >= self.beam
-            if not finished:
-                going.append(row)
-        return None if len(going) == len(alive) else torch.tensor(going, dtype=torch.long, device=alive.device)
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """In float32 at least: in bfloat16 the sums of a sequence would be full of ties."""
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-def _take(said: Tensor, slots: Tensor) -> Tensor:
-    """[A, width, length] -> the given ``slots`` [A, K] of each sentence: [A, K, length]."""
-    return said.gather(1, slots[:, :, None].expand(-1, -1, said.size(2)))
+def _rows(*columns: Tensor) -> Iterator[Any]:
+    """The rows of several columns as plain numbers and lists."""
+    return zip(*(column.tolist() for column in columns), strict=True)

@@ -57,27 +57,29 @@ class Cache:
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Adds [B, H, Q, E] keys and values; returns all so far, [B, H, K, E]."""
-        end = self.length + k.size(2)
-        if self.keys is None or self.values is None or end > self.keys.size(2):
-            self.keys, self.values = self._grown(k, end), self._grown(v, end, self.values)
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def _grown(self, like: Tensor, end: int, old: Tensor | None = None) -> Tensor:
-        old = self.keys if old is None else old
-        batch, heads, _, size = like.shape
-        new = like.new_empty(batch, heads, -(-end // GROWTH) * GROWTH, size)
-        if old is not None:
-            new[:, :, : self.length] = old[:, :, : self.length]
-        return new
+        self.keys = _written(self.keys, k, self.length)
+        self.values = _written(self.values, v, self.length)
+        self.length += k.size(2)
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
     def reorder(self, rows: Tensor) -> None:
         """Keeps the given rows of the batch, in their order; a row may be taken more than once."""
         if self.keys is not None and self.values is not None:
             self.keys = self.keys.index_select(0, rows)
             self.values = self.values.index_select(0, rows)
+
+
+def _written(store: Tensor | None, new: Tensor, start: int) -> Tensor:
+    """``store`` [B, H, capacity, E] with ``new`` [B, H, Q, E] at ``start``; larger if that needs it."""
+    end = start + new.size(2)
+    if store is None or end > store.size(2):
+        batch, heads, _, size = new.shape
+        grown = new.new_empty(batch, heads, -(-end // GROWTH) * GROWTH, size)
+        if store is not None:
+            grown[:, :, :start] = store[:, :, :start]
+        store = grown
+    store[:, :, start:end] = new
+    return store
 
 
 class MultiHeadAttention(nn.Module):

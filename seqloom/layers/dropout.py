@@ -2,8 +2,8 @@
 
 torch draws one Bernoulli number an element, serially, from a Mersenne Twister: a fifth of the
 time of a training step. Here one 64-bit random word decides about eight elements, a byte each.
-The rate is therefore a multiple of 1/256; what is kept is scaled by the rate that is really
-applied, so the expectation is exact. Srivastava et al. 2014, "Dropout".
+The rate is therefore a multiple of 1/256, at most 255/256; what is kept is scaled by the rate
+that is really applied, so the expectation is exact. Srivastava et al. 2014, "Dropout".
 
 Masks are int8 and not bool: torch multiplies by those several times faster on a CPU.
 """
@@ -14,18 +14,23 @@ import torch
 from torch import Tensor, nn
 
 
+def dropped_of_256(p: float) -> int:
+    """The rate that is really applied, in 256ths. Something is always kept."""
+    return min(round(p * 256), 255)
+
+
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """int8 tensor, 0 with probability round(256 p) / 256 and 1 otherwise, from torch's generator."""
+    """int8 tensor, 0 with probability dropped_of_256(p) / 256 and 1 otherwise, from torch's generator."""
     count = shape.numel()
     words = torch.empty(-(-count // 8), dtype=torch.int64)
     words.random_(-(2**63), None)  # the full 64-bit range
     bytes_ = words.view(torch.int8)[:count]
-    return torch.ge(bytes_, round(p * 256) - 128, out=bytes_).view(shape)
+    return torch.ge(bytes_, dropped_of_256(p) - 128, out=bytes_).view(shape)
 
 
 def scale_of(p: float) -> float:
     """1 / the share that :func:`keep_mask` keeps."""
-    return 256 / (256 - round(p * 256))
+    return 256 / (256 - dropped_of_256(p))
 
 
 class _Dropout(torch.autograd.Function):
@@ -78,7 +83,7 @@ class _ReluDropout(torch.autograd.Function):
 
 def dropout(x: Tensor, p: float) -> Tensor:
     """Sets elements of ``x`` to zero with probability ``p`` and scales the rest up."""
-    if round(p * 256) == 0:
+    if not dropped_of_256(p):
         return x
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p)
@@ -88,7 +93,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
 def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
     """``residual + dropout(x, p)``, both of one shape."""
-    if round(p * 256) == 0 or x.device.type != "cpu":
+    if not dropped_of_256(p) or x.device.type != "cpu":
         return residual + dropout(x, p)
     total: Tensor = _AddDropout.apply(residual, x.to(residual.dtype), p)
     return total
@@ -96,7 +101,7 @@ def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
 
 def relu_dropout(x: Tensor, p: float) -> Tensor:
     """``dropout(relu(x), p)``."""
-    if round(p * 256) == 0 or x.device.type != "cpu":
+    if not dropped_of_256(p) or x.device.type != "cpu":
         return dropout(x.relu(), p)
     kept: Tensor = _ReluDropout.apply(x, p)
     return kept

@@ -4,8 +4,6 @@ An encoding overrides what it needs of :class:`Positions`. A new one is one clas
 ``POSITIONS``; the contract tests then run on it.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -28,25 +26,23 @@ class Sinusoidal(Positions):
     PE(pos, 2i) = sin(pos / 10000^(2i / D)), PE(pos, 2i+1) = cos(the same). Works at any length.
     """
 
-    table: Tensor
-
     def __init__(self, d_model: int) -> None:
         super().__init__(d_model)
-        self.register_buffer("table", self._table(512), persistent=False)
+        # No buffer: it follows the type and the device of what it is added to, and casting the
+        # model does not round it.
+        self.table = self._table(512)
 
     def _table(self, length: int) -> Tensor:
         # In float64, so that late positions are as exact as early ones.
-        wavelength = torch.exp(
-            torch.arange(0, self.d_model, 2, dtype=torch.float64) * (-math.log(10000.0) / self.d_model)
-        )
-        angle = torch.arange(length, dtype=torch.float64)[:, None] * wavelength
+        scale = 10000.0 ** (torch.arange(0, self.d_model, 2, dtype=torch.float64) / self.d_model)
+        angle = torch.arange(length, dtype=torch.float64)[:, None] / scale
         return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)  # [T, D]
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        longest = int(positions.max()) + 1
-        if longest > self.table.size(0):
-            self.table = self._table(2 * longest).to(self.table)
-        return x + self.table[positions].to(x.dtype)
+        table, longest = self.table, int(positions.max()) + 1
+        if longest > table.size(0) or table.dtype != x.dtype or table.device != x.device:
+            self.table = table = self._table(max(2 * longest, table.size(0))).to(x)
+        return x + table[positions]
 
 
 POSITIONS: dict[str, type[Positions]] = {"sinusoidal": Sinusoidal, "none": Positions}

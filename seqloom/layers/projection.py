@@ -26,12 +26,28 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0
     return -(1 - smoothing) * picked - smoothing * log_probs.mean(-1).sum()
 
 
+def _log_of_top(probabilities: Tensor, dtype: torch.dtype) -> Tensor:
+    """The logarithm of each row's largest probability.
+
+    Near 1 a bfloat16 is a multiple of 1/256; there, what is left for the others says it exactly.
+    """
+    top = probabilities.amax(-1).to(dtype)
+    others = probabilities.sum(-1, dtype=dtype) - top
+    return torch.where(top > 0.5, torch.log1p(-others), top.log())
+
+
 class _ProjectionLoss(torch.autograd.Function):
     """Loss and gradients in one pass; the backward only scales what is already there."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        smoothing: float,
+        dtype: torch.dtype,
+        loss_only: bool,
     ) -> Tensor:
         vocab = weight.size(0)
         cast = weight.detach().to(dtype)
@@ -45,28 +61,29 @@ class _ProjectionLoss(torch.autograd.Function):
             y = targets[start : start + CHUNK]
             at_target = torch.arange(len(y), device=y.device), y
             logits = h @ cast.t()  # [N, V]
-            picked = logits[at_target]
+            picked = logits[at_target].to(total.dtype)
             # The softmax stays in the type of the products that its gradient goes into. The loss
             # is exact to rounding all the same: log sum exp = logit - log softmax, at the top one.
             top = logits.amax(-1).to(total.dtype)
-            total_logits = (h.to(total.dtype) @ weight_sum).sum()
             probabilities = torch.softmax(logits, -1)
-            normalizer = top - probabilities.amax(-1).to(total.dtype).log()
-            total += normalizer.sum() - (1 - smoothing) * picked.sum(dtype=total.dtype) - uniform * total_logits
+            normalizer = top - _log_of_top(probabilities, total.dtype)
+            log_probs = picked - normalizer
+            all_log_probs = (h.to(total.dtype) @ weight_sum - vocab * normalizer).sum()
+            total -= (1 - smoothing) * log_probs.sum() + uniform * all_log_probs
+            if loss_only:
+                continue
             # d loss / d logits = softmax - smoothed target
-            wanted = probabilities[at_target] - (1 - smoothing + uniform)
             grad = probabilities.sub_(uniform) if smoothing else probabilities
-            grad[at_target] = wanted
+            grad[at_target] = (log_probs.expm1() + (smoothing - uniform)).to(dtype)
             hidden_grad[start : start + CHUNK] = grad @ cast
             weight_grad += grad.t() @ h
         ctx.save_for_backward(hidden_grad, weight_grad)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_grad, weight_grad = ctx.saved_tensors
-        scale = gradients[0]
-        return hidden_grad * scale.to(hidden_grad.dtype), weight_grad * scale.to(weight_grad.dtype), None, None, None
+        return hidden_grad * gradients[0], weight_grad * gradients[0], None, None, None, None
 
 
 def projection_loss(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -85,5 +102,5 @@ def projection_loss(hidden: Tensor, weight: Tensor, targets: Tensor, smoothing: 
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     with torch.autocast(device, enabled=False):
-        loss: Tensor = _ProjectionLoss.apply(hidden, weight, targets, smoothing, dtype)
+        loss: Tensor = _ProjectionLoss.apply(hidden, weight, targets, smoothing, dtype, not torch.is_grad_enabled())
     return loss

@@ -16,6 +16,9 @@ Japanese has tokenizers of its own in sacreBLEU, which need a dictionary that is
 here; characters are their stand-in, and the signature says so.
 """
 
+MAX_RESAMPLED = 5_000_000
+"""Sentences drawn in all resamplings together; sacreBLEU holds about 100 bytes for each."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -47,10 +50,13 @@ def score_translations(
         references: as many references.
         language: of both; it chooses the tokenization.
         metrics: of ``bleu``, ``chrf`` (chrF++, word order 2) and ``ter``.
-        bootstrap: resamplings for the confidence interval; 0 for none.
+        bootstrap: resamplings for the confidence interval, at least 2; 0 for none. Of a very large
+            set fewer are made; the signature says how many.
     """
-    if len(hypotheses) != len(references):
-        raise ValueError(f"{len(hypotheses)} hypotheses and {len(references)} references")
+    if not hypotheses or len(hypotheses) != len(references):
+        raise ValueError(f"{len(hypotheses)} hypotheses and {len(references)} references, expected as many, and some")
+    if bootstrap:
+        bootstrap = max(2, min(bootstrap, max(100, MAX_RESAMPLED // len(hypotheses))))
     tokenization = bleu_tokenization(language)
     asian = tokenization != "13a"
     makers: dict[str, Any] = {
@@ -63,8 +69,11 @@ def score_translations(
         metric = makers[name]()
         result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap or 1)
         signature = metric.get_signature().format(short=True)
+        low = high = None
         if bootstrap:
-            scores[name] = Score(result.score, signature, result._mean - result._ci, result._mean + result._ci)
-        else:
-            scores[name] = Score(result.score, signature)
+            middle, reach = float(result._mean), float(result._ci)
+            low, high = max(0.0, middle - reach), middle + reach
+            if name != "ter":
+                high = min(100.0, high)
+        scores[name] = Score(result.score, signature, low, high)
     return scores

@@ -1,5 +1,7 @@
 """The Transformer's two stacks, Vaswani et al. 2017, section 3.1: THE core of every model."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -98,7 +100,7 @@ class Decoder(_Stack):
 
     def layers(self) -> list[DecoderBlock]:
         """The blocks, typed as what they are."""
-        return [block for block in self.blocks if isinstance(block, DecoderBlock)]
+        return cast(list[DecoderBlock], list(self.blocks))
 
     def start(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
         """Projects the keys and values of ``memory`` [B, S, D] for all steps to come."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 SENTENCE_END = re.compile(
-    r"""(?<=[。！？!?…])[”’"'」』）)\]]*\s*          # an end, with what closes after it
-    |(?<=[.])[”’"')\]]*\s+(?=[^\s\d a-z])           # a full stop, a space, no small letter
+    r"""(?<=[。！？…])(?![。！？!?…])[”’"'」』）)\]]*\s*   # an end, with what closes after it
+    |(?<=[!?])[”’"')\]]*\s+                            # written with a space behind it
+    |(?<=[.])[”’"')\]]*\s+(?=[^\sa-z])                # a full stop, not before a small letter
     """,
     re.VERBOSE,
 )

@@ -122,13 +122,15 @@ class Translator:
             raise end
 
     def _decoding(self, given: dict[str, Any], n_best: int) -> DecodingConfig:
-        changes = {f"decoding.{key}": value for key, value in given.items() if value is not None}
-        if not changes and n_best <= self.task.decoding.beam:
-            return self.task.decoding
-        if n_best > given.get("beam", self.task.decoding.beam):
-            changes["decoding.beam"] = n_best
-        stored = {f"decoding.{key}": value for key, value in self.task.decoding.model_dump().items()}
-        return load_config(Translate.Config, flags=stored | changes).decoding  # type: ignore[attr-defined]
+        stored = self.task.decoding.model_dump()
+        if given.get("beam") is None and n_best > stored["beam"]:
+            stored["beam"] = n_best
+        wanted = {**stored, **{key: value for key, value in given.items() if value is not None}}
+        flags = {f"decoding.{key}": value for key, value in wanted.items()}
+        decoding: DecodingConfig = load_config(Translate.Config, flags=flags).decoding  # type: ignore[attr-defined]
+        if n_best > decoding.beam:
+            raise UserError(f"{n_best} translations of each text need a beam of {n_best} or more, got {decoding.beam}")
+        return decoding
 
     @staticmethod
     def _checked(text: str, number: int) -> str:

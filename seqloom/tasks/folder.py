@@ -138,7 +138,8 @@ def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], wei
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / "model.safetensors")
     for name, content in files.items():
         (new / name).write_bytes(content)
-    checksums = {name: sha256(new / name) for name in sorted(["model.safetensors", *files])}
+    # The card is for people, who may add to it.
+    checksums = {name: sha256(new / name) for name in sorted(["model.safetensors", *files]) if name != "README.md"}
     config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
     (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     flush_to_disk(new)

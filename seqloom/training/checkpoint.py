@@ -58,7 +58,10 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: 
     parameters = dict(model.named_parameters())
     for name, value in tensors.items():
         parameter, _, key = name.rpartition("/")
-        optimizer.state[parameters[parameter]][key] = value.to(parameters[parameter].device) if value.ndim else value
+        device = parameters[parameter].device if value.ndim else value.device
+        # A copy: in the file's memory a tensor may be aligned otherwise, and vectorised code rounds
+        # otherwise at its edges.
+        optimizer.state[parameters[parameter]][key] = value.to(device, copy=True)
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:

@@ -122,18 +122,17 @@ class Trainer:
             self._update(stream, meter)
             progress.step += 1
             at_end = progress.step == progress.total
-            if progress.step % LOG_EVERY == 0 or at_end:
+            save = progress.step % config.checkpoint_every == 0 or at_end or self._stop_asked.is_set()
+            # A resumed run starts a new line, so one ends where a checkpoint does.
+            if progress.step % LOG_EVERY == 0 or save:
                 self._log(meter)
                 meter = Meter()
-            validate = progress.step % config.validate_every == 0 or at_end
-            if validate:
+            if progress.step % config.validate_every == 0 or at_end:
                 self._validate()
                 meter.started = time.perf_counter()
-            if progress.step % config.checkpoint_every == 0 or at_end:
+            if save:
                 self._checkpoint()
             if self._stop_asked.is_set() and not at_end:
-                if progress.step % config.checkpoint_every:
-                    self._checkpoint()
                 raise Stopped
 
     def _update(self, stream: Iterator[Any], meter: Meter) -> None:

@@ -7,6 +7,7 @@ model/         the best model so far, whole at every moment
 log.jsonl      one object a line           tensorboard/   the same as curves
 """
 
+import contextlib
 import json
 import os
 from importlib.metadata import version
@@ -38,8 +39,12 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
     earlier = _read_run(folder)
     if earlier is not None:
         _require_same(folder, earlier, task_class, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    task = task_class.prepare(config, folder / "data", display.say)
+    try:
+        task = task_class.prepare(config, folder / "data", display.say)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing came of it: leave no empty folder behind
+        raise
     training: TrainingConfig = config.training
     total = training.steps or _steps_for(task, training)
     about = earlier or {
@@ -65,7 +70,7 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
     if found and found[1].get("finished") and found[1]["total"] == total:
         display.say(f"This run is finished ({total:,} steps). Give a larger --steps to continue it.")
         return summary(folder)
-    about["config"] = config.model_dump(mode="json")
+    about |= {"config": config.model_dump(mode="json"), "total": total}
     write_json(folder / "run.json", about)
     trainer = Trainer(task, training, folder, device, getattr(torch, about["precision"]), total, display)
     if found:

@@ -1,0 +1,28 @@
+import numpy as np
+import torch
+
+from seqloom.data.batch import collate
+from seqloom.data.tokenizers import BOS, EOS, PAD
+from tests.data.test_corpus import store
+
+
+def test_a_batch_is_shifted_right_and_padded_at_the_end(tmp_path):
+    corpus = store(tmp_path, [("5 6 7", "8"), ("9", "10 11"), ("12 13", "14")])
+    batch = collate(corpus, np.array([1, 0]))
+    assert batch.src.tolist() == [[9, EOS, PAD, PAD], [5, 6, 7, EOS]]
+    assert batch.tgt.tolist() == [[BOS, 10, 11], [BOS, 8, PAD]]
+    assert batch.targets.tolist() == [[10, 11, EOS], [8, EOS, PAD]]
+    assert batch.src_mask.tolist() == [[True, True, False, False], [True] * 4]
+    assert batch.tgt_mask.tolist() == [[True] * 3, [True, True, False]]
+    assert batch.rows.tolist() == [1, 0]
+    assert batch.num_targets == 5
+    assert batch.padding == 3
+    assert batch.positions == 14
+    assert {batch.src.dtype, batch.tgt.dtype, batch.targets.dtype} == {torch.int64}
+
+
+def test_a_batch_moves_as_a_whole(tmp_path):
+    batch = collate(store(tmp_path, [("5 6", "8")]), np.array([0]))
+    moved = batch.to(torch.device("meta"))
+    assert {moved.src.device.type, moved.tgt.device.type, moved.targets.device.type} == {"meta"}
+    assert moved.rows is batch.rows

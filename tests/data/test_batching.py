@@ -1,0 +1,178 @@
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from seqloom.config import DataConfig
+from seqloom.data.batch import PairBatch
+from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches
+from seqloom.data.corpus import Corpus
+from seqloom.data.prepare import prepare_pairs
+from seqloom.errors import DataError
+from tests.data.test_corpus import store
+
+BUDGET = 97
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Corpus:
+    """211 pairs; the first token of a source is unlike that of any other."""
+    random = np.random.default_rng(1)
+    pairs = [
+        (" ".join(map(str, [100 + i, *[5] * n])), " ".join(["6"] * m))
+        for i, (n, m) in enumerate(random.integers(1, 23, size=(211, 2)))
+    ]
+    return store(tmp_path_factory.mktemp("batching"), pairs, src=311)
+
+
+def content(batch: PairBatch) -> tuple[list[int], list[list[int]], list[list[int]]]:
+    return batch.rows.tolist(), batch.src.tolist(), batch.targets.tolist()
+
+
+def epoch_of(corpus: Corpus, seed: int, epoch: int, budget: int = BUDGET) -> list[list[int]]:
+    return [rows.tolist() for rows in TrainingBatches(corpus, budget, seed).plan(epoch)]
+
+
+lengths = st.lists(st.tuples(st.integers(1, 41), st.integers(1, 41)), max_size=67)
+
+
+@given(lengths, st.integers(41, 211), st.randoms(use_true_random=False))
+def test_no_batch_exceeds_the_budget_and_every_pair_is_in_one(pairs, budget, random):
+    src, tgt = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    order = list(range(len(pairs)))
+    random.shuffle(order)
+    batches = plan_batches(src, tgt, budget, np.array(order, dtype=np.int64))
+    assert sorted(row for rows in batches for row in rows.tolist()) == list(range(len(pairs)))
+    for rows in batches:
+        assert len(rows) * max(src[rows].max(), tgt[rows].max()) <= budget
+    # None could take the first pair of the next one, so no batch is smaller than it need be.
+    for rows, following in pairwise(batches):
+        joined = np.append(rows, following[0])
+        assert len(joined) * max(src[joined].max(), tgt[joined].max()) > budget
+
+
+def test_short_pairs_come_first_in_a_plan():
+    src = np.array([7, 2, 5, 3, 11])
+    (*_, last) = batches = plan_batches(src, src, 11, np.arange(5))
+    assert [rows.tolist() for rows in batches] == [[1, 3], [2], [0], [4]]
+    assert last.tolist() == [4]
+
+
+def test_padded_sides_of_real_batches_fit_the_budget(corpus):
+    for batch in islice(TrainingBatches(corpus, BUDGET, seed=1), 40):
+        assert batch.src.numel() <= BUDGET
+        assert batch.tgt.numel() <= BUDGET
+
+
+def test_an_epoch_holds_every_pair_once(corpus):
+    for epoch in (0, 1, 7):
+        assert sorted(row for rows in epoch_of(corpus, 3, epoch) for row in rows) == list(range(211))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch(corpus):
+    stream = TrainingBatches(corpus, BUDGET, seed=3)
+    stream.plan(5)
+    assert [rows.tolist() for rows in stream.plan(2)] == epoch_of(corpus, 3, 2)
+    plans = [epoch_of(corpus, seed, epoch) for seed in (3, 4) for epoch in (0, 1, 2)]
+    assert len({str(plan) for plan in plans}) == 6
+
+
+def test_lengths_come_mixed(corpus):
+    longest = [int(corpus.src.lengths[rows].max()) for rows in epoch_of(corpus, 3, 0)]
+    assert longest != sorted(longest)
+    assert abs(np.corrcoef(longest, np.arange(len(longest)))[0, 1]) < 0.5
+
+
+def test_pairs_meet_others_in_every_epoch():
+    src, tgt = sentence_lengths()
+    random = np.random.default_rng(2)
+    one, two = (
+        [set(rows.tolist()) for rows in plan_batches(src, tgt, 4096, random.permutation(len(src)))] for _ in "ab"
+    )
+    kept = [max(len(rows & others) for others in two) / len(rows) for rows in one]
+    assert sum(kept) / len(kept) < 0.9
+
+
+def test_the_stream_runs_through_the_epochs(corpus):
+    stream = iter(TrainingBatches(corpus, BUDGET, seed=3))
+    for epoch in range(3):
+        plan = epoch_of(corpus, 3, epoch)
+        assert [batch.rows.tolist() for batch in islice(stream, len(plan))] == plan
+
+
+def test_a_restored_position_gives_exactly_the_rest(corpus):
+    size = len(epoch_of(corpus, 3, 0))
+    whole = [content(batch) for batch in islice(TrainingBatches(corpus, BUDGET, seed=3), 2 * size + 5)]
+    for seen in (0, 1, size - 1, size, size + 1, 2 * size):
+        first = TrainingBatches(corpus, BUDGET, seed=3)
+        assert [content(batch) for batch in islice(first, seen)] == whole[:seen]
+        state = first.state_dict()
+        second = TrainingBatches(corpus, BUDGET, seed=4)
+        second.plan(0)  # of another seed: must not be taken for the one of the restored seed
+        second.load_state_dict(state)
+        assert second.state_dict() == state
+        assert [content(batch) for batch in islice(second, len(whole) - seen)] == whole[seen:]
+
+
+def test_a_pair_that_fits_no_batch_is_named(corpus):
+    longest = int(np.maximum(corpus.src.lengths, corpus.tgt.lengths).max()) + 1
+    TrainingBatches(corpus, longest, seed=1)
+    with pytest.raises(DataError) as error:
+        TrainingBatches(corpus, longest - 1, seed=1)
+    index = int(np.maximum(corpus.src.lengths, corpus.tgt.lengths).argmax())
+    assert str(error.value) == (
+        f"{corpus.where(index)}: {longest:,} tokens do not fit into a batch of {longest - 1:,}; "
+        f"raise data.batch_tokens or lower data.max_length"
+    )
+
+
+@pytest.mark.parametrize("budget", [BUDGET, 3])
+def test_evaluation_sees_every_pair_once_whatever_its_length(corpus, budget):
+    batches = list(evaluation_batches(corpus, budget))
+    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(211))
+    longest = int(np.maximum(corpus.src.lengths, corpus.tgt.lengths).max()) + 1
+    assert all(max(batch.src.numel(), batch.tgt.numel()) <= max(budget, longest) for batch in batches)
+
+
+def padding_of(src: NDArray[np.int64], tgt: NDArray[np.int64], batch_tokens: int) -> float:
+    order = np.random.default_rng(1).permutation(len(src))
+    positions = sum(
+        len(rows) * int(src[rows].max() + tgt[rows].max()) for rows in plan_batches(src, tgt, batch_tokens, order)
+    )
+    return 1 - float((src + tgt).sum()) / positions
+
+
+def sentence_lengths() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    random = np.random.default_rng(1)
+    src = np.clip(random.lognormal(2.9, 0.55, 20_011), 2, 255)
+    tgt = np.clip(src * random.lognormal(0.1, 0.25, 20_011), 2, 255)
+    return src.astype(np.int64), tgt.astype(np.int64)
+
+
+@pytest.mark.parametrize("batch_tokens", [1024, 4096])
+def test_padding_is_under_ten_percent_on_lengths_like_those_of_sentences(batch_tokens):
+    assert padding_of(*sentence_lengths(), batch_tokens) < 0.10
+
+
+def test_padding_is_under_ten_percent_on_multi30k(shared_data: Path, tmp_path):
+    folder = shared_data / "multi30k"
+    config = DataConfig(
+        src=(str(folder / "train.en.gz"),),
+        tgt=(str(folder / "train.de.gz"),),
+        valid_src=(str(folder / "val.en.gz"),),
+        valid_tgt=(str(folder / "val.de.gz"),),
+    )
+    prepared = prepare_pairs(config, tmp_path / "data", lambda said: None)
+    assert (len(prepared.train), len(prepared.valid)) == (29_000, 1_014)
+    assert prepared.src_tokenizer.vocab_size == 8_000
+    stream = TrainingBatches(prepared.train, config.batch_tokens, seed=1)
+    padding = positions = 0
+    for batch in islice(stream, len(stream.plan(0))):
+        padding += batch.padding
+        positions += batch.positions
+    assert padding / positions < 0.05  # 10 % is promised
+    assert padding_of(prepared.train.src.lengths + 1, prepared.train.tgt.lengths + 1, 3072) < 0.10

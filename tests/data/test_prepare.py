@@ -1,0 +1,417 @@
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqloom.config import DataConfig
+from seqloom.data import prepare as prepare_module
+from seqloom.data.corpus import Corpus
+from seqloom.data.prepare import MAX_HELD_OUT, Prepared, hold_out, prepare_pairs
+from seqloom.data.readers import Example, PairFiles
+from seqloom.errors import DataError
+
+Pairs = Sequence[tuple[str, str]]
+
+PAIRS = [(f"we buy {i} books", f"wir kaufen {i} Bücher") for i in range(211)]
+
+
+def write(folder: Path, pairs: Pairs, name: str = "train") -> tuple[str, str]:
+    paths = folder / f"{name}.src", folder / f"{name}.tgt"
+    for side, path in enumerate(paths):
+        path.write_text("".join(pair[side] + "\n" for pair in pairs), encoding="utf-8", newline="")
+    return str(paths[0]), str(paths[1])
+
+
+class House:
+    """A folder with a corpus, and all that is said while it is prepared."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = folder
+        self.folder = folder / "run" / "data"
+        self.said: list[str] = []
+
+    def prepare(self, train: Pairs = PAIRS, valid: Pairs | None = None, **settings: Any) -> Prepared:
+        settings = {"vocab_size": 307, "max_length": 61} | settings
+        settings["src"], settings["tgt"] = write(self.place, train)
+        if valid is not None:
+            settings["valid_src"], settings["valid_tgt"] = write(self.place, valid, "valid")
+        return self.again(**settings)
+
+    def again(self, **settings: Any) -> Prepared:
+        self.said.clear()
+        return prepare_pairs(DataConfig(**settings), self.folder, self.said.append)
+
+    def built(self) -> set[tuple[int, int]]:
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        assert len(files) > 10
+        return {(path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path)
+
+
+def texts(prepared: Prepared, corpus: Corpus) -> list[tuple[str, str]]:
+    return [
+        (
+            prepared.src_tokenizer.decode([corpus.src[i].tolist()])[0],
+            prepared.tgt_tokenizer.decode([corpus.tgt[i].tolist()])[0],
+        )
+        for i in range(len(corpus))
+    ]
+
+
+VALID = PAIRS[:11]
+TRAIN = PAIRS[11:]
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_what_is_prepared_is_the_text(house, joint):
+    prepared = house.prepare(TRAIN, VALID, joint_vocab=joint)
+    assert texts(prepared, prepared.train) == TRAIN
+    assert texts(prepared, prepared.valid) == VALID
+    assert (prepared.src_tokenizer is prepared.tgt_tokenizer) == joint
+    assert (house.folder / "tgt.model").exists() == (not joint)
+    assert prepared.about["train_pairs"] == len(TRAIN)
+    assert prepared.about["valid_pairs"] == len(VALID)
+    assert prepared.about["train_tokens"] == [prepared.train.src.tokens.size, prepared.train.tgt.tokens.size]
+    assert prepared.about["longest_source"] == prepared.train.src.lengths.max()
+    assert prepared.about["held_out"] is False
+    assert prepared.about["dropped"] == {"train": {}, "valid": {}}
+    assert (house.folder / "dropped.tsv").read_text() == ""
+    assert house.said[-1].startswith("200 pairs to train on, 11 to validate with, 30" if joint else "200 pairs to")
+    place = str(house.place)
+    assert prepared.train.where(6) == f"{place}/train.src:7 and {place}/train.tgt:7".replace("/", str(Path("/")))
+
+
+def test_separate_vocabularies_know_their_side_only(house):
+    prepared = house.prepare(TRAIN, VALID, joint_vocab=False)
+    src, tgt = (
+        set(tokenizer.pieces(range(tokenizer.vocab_size)))
+        for tokenizer in (prepared.src_tokenizer, prepared.tgt_tokenizer)
+    )
+    assert "▁buy" in src - tgt
+    assert "▁kaufen" in tgt - src
+
+
+def test_the_same_again_is_opened_and_not_built(house):
+    first = house.prepare(TRAIN, VALID)
+    before = house.built()
+    second = house.prepare(TRAIN, VALID)
+    assert house.built() == before
+    assert house.said == []
+    assert second.key == first.key
+    assert second.about == first.about
+    assert texts(second, second.train) == TRAIN
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "a source": {"train": [("we sell 1 book", TRAIN[0][1]), *TRAIN[1:]]},
+    "a target": {"train": [(TRAIN[0][0], "nichts"), *TRAIN[1:]]},
+    "the order": {"train": [*TRAIN[1:], TRAIN[0]]},
+    "a pair more": {"train": [*TRAIN, ("more", "mehr")]},
+    "a validation target": {"valid": [(VALID[0][0], "nichts"), *VALID[1:]]},
+    "no validation": {"valid": None},
+    "vocab_size": {"vocab_size": 305},
+    "max_length": {"max_length": 53},
+    "joint_vocab": {"joint_vocab": False},
+    "character_coverage": {"character_coverage": 0.97},
+    "strict": {"strict": True},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_noticed(house, change):
+    given: dict[str, Any] = {"train": TRAIN, "valid": VALID}
+    first = house.prepare(**given)
+    given |= CHANGES[change]
+    second = house.prepare(**given)
+    assert house.said[0] == "The data or its settings have changed since it was prepared: preparing it again."
+    assert second.key != first.key
+    if given["valid"] is not None:
+        assert texts(second, second.train) == given["train"]
+        assert texts(second, second.valid) == given["valid"]
+    assert [path.name for path in house.folder.parent.iterdir()] == ["data"]
+
+
+def test_the_share_held_out_is_a_setting_too(house):
+    assert house.prepare(valid_share=0.1).key != house.prepare(valid_share=0.2).key
+
+
+@pytest.mark.parametrize("setting", [{"batch_tokens": 1009}, {"src_lang": "en"}, {"tgt_lang": "de"}])
+def test_what_does_not_change_the_data_does_not_change_the_key(house, setting):
+    first = house.prepare(TRAIN, VALID)
+    before = house.built()
+    assert house.prepare(TRAIN, VALID, **setting).key == first.key
+    assert house.built() == before
+
+
+def test_the_same_content_elsewhere_has_the_same_key(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one, two = House(tmp_path / "one"), House(tmp_path / "two")
+    assert one.prepare(TRAIN, VALID).key == two.prepare(TRAIN, VALID).key
+    for path in one.folder.rglob("*"):
+        if path.is_file() and path.name != "corpus.json":  # which holds the names of the files
+            assert path.read_bytes() == (two.folder / path.relative_to(one.folder)).read_bytes(), path
+
+
+def test_a_build_cut_short_is_not_taken_for_a_whole_one(house, monkeypatch):
+    class PowerCut(BaseException):
+        pass
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, "require_pairs", fail)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # nothing is tidied up by a power cut
+        with pytest.raises(PowerCut):
+            house.prepare(TRAIN, VALID)
+    left = house.folder.with_name("data.new")
+    assert (left / "train" / "src.bin").is_file()
+    assert not house.folder.exists()
+    prepared = house.prepare(TRAIN, VALID)
+    assert texts(prepared, prepared.train) == TRAIN
+    assert not left.exists()
+
+
+def test_a_failed_build_leaves_nothing_and_keeps_what_was_there(house):
+    first = house.prepare(TRAIN, VALID)
+    before = house.built()
+    with pytest.raises(DataError):
+        house.prepare(TRAIN, [("", "nothing")])
+    assert house.built() == before
+    assert [path.name for path in house.folder.parent.iterdir()] == ["data"]
+    assert house.prepare(TRAIN, VALID).key == first.key
+    assert house.said == []
+
+
+@pytest.mark.parametrize(
+    "damage", ["train/src.bin", "valid/line.npy", "src.model", "prepared.json", "train/corpus.json"]
+)
+@pytest.mark.parametrize("how", ["gone", "empty", "cut"])
+def test_what_is_damaged_is_built_again(house, damage, how):
+    house.prepare(TRAIN, VALID)
+    path = house.folder / damage
+    if how == "gone" and damage == "prepared.json":
+        pytest.skip("then it is no prepared folder: see below")
+    content = path.read_bytes()
+    path.unlink()
+    if how != "gone":
+        path.write_bytes(b"" if how == "empty" else content[: len(content) // 2])
+    prepared = house.prepare(TRAIN, VALID)
+    assert house.said[0].startswith("The data or its settings have changed")
+    assert texts(prepared, prepared.train) == TRAIN
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '"key"', "null"])
+def test_a_prepared_json_of_another_kind_is_built_again(house, content):
+    house.prepare(TRAIN, VALID)
+    (house.folder / "prepared.json").write_text(content)
+    assert len(house.prepare(TRAIN, VALID).train) == len(TRAIN)
+
+
+def test_a_folder_of_the_users_is_never_replaced(house):
+    house.folder.mkdir(parents=True)
+    (house.folder / "precious.txt").write_text("mine")
+    with pytest.raises(DataError) as error:
+        house.prepare(TRAIN, VALID)
+    assert str(error.value) == (
+        f"{house.folder}: holds something else than prepared data, and nothing is overwritten; move it away"
+    )
+    assert (house.folder / "precious.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_may_be_filled(house):
+    house.folder.mkdir(parents=True)
+    assert len(house.prepare(TRAIN, VALID).train) == len(TRAIN)
+
+
+BAD = [("", "leer"), ("too long " * 61, "zu lang"), ("empty", " \u3000")]
+
+
+def test_bad_pairs_are_dropped_pairwise_shown_and_named(house):
+    prepared = house.prepare([*TRAIN[:2], *BAD, *TRAIN[2:]], [BAD[0], *VALID])
+    assert texts(prepared, prepared.train) == TRAIN
+    assert texts(prepared, prepared.valid) == VALID
+    place = house.place
+    assert (house.folder / "dropped.tsv").read_text(encoding="utf-8").splitlines() == [
+        f"{place / 'train.src'}:3 and {place / 'train.tgt'}:3\tan empty source",
+        f"{place / 'train.src'}:4 and {place / 'train.tgt'}:4\ta source of 61 tokens or more",
+        f"{place / 'train.src'}:5 and {place / 'train.tgt'}:5\tan empty target",
+        f"{place / 'valid.src'}:1 and {place / 'valid.tgt'}:1\tan empty source",
+    ]
+    assert prepared.about["dropped"] == {
+        "train": {"an empty source": 1, "a source of 61 tokens or more": 1, "an empty target": 1},
+        "valid": {"an empty source": 1},
+    }
+    train, valid = (said for said in house.said if said.startswith("Dropped"))
+    assert train == (
+        f"Dropped from the train corpus: 1 with an empty source (the first: {place / 'train.src'}:3 and "
+        f"{place / 'train.tgt'}:3); 1 with a source of 61 tokens or more (the first: {place / 'train.src'}:4 and "
+        f"{place / 'train.tgt'}:4); 1 with an empty target (the first: {place / 'train.src'}:5 and "
+        f"{place / 'train.tgt'}:5); all are named in dropped.tsv."
+    )
+    assert valid.startswith("Dropped from the valid corpus: 1 with an empty source (the first: ")
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_strict_refuses_what_would_be_dropped(house, part):
+    given = {"train": TRAIN, "valid": VALID}
+    given[part] = [*given[part], BAD[2]]
+    with pytest.raises(DataError) as error:
+        house.prepare(**given, strict=True)
+    line = len(given[part])
+    where = f"{house.place / f'{part}.src'}:{line} and {house.place / f'{part}.tgt'}:{line}"
+    assert str(error.value) == (
+        f"the {part} corpus has pairs that would be dropped, and --strict was given: "
+        f"1 with an empty target (the first: {where})"
+    )
+    assert not house.folder.exists()
+    assert len(house.prepare(TRAIN, VALID, strict=True).train) == len(TRAIN)
+
+
+@pytest.mark.parametrize(
+    "pairs", [[], [("", "")], [("a", ""), ("", "b"), ("\u2581", "c")]], ids=["no", "empty", "half"]
+)
+@pytest.mark.parametrize("valid", [None, VALID], ids=["held out", "given"])
+def test_an_empty_corpus_is_an_error(house, pairs, valid):
+    with pytest.raises(DataError) as error:
+        house.prepare(pairs, valid)
+    assert str(error.value) == (
+        f"{house.place / 'train.src'} and {house.place / 'train.tgt'}: no sentence pair with text on both sides, "
+        f"expected a corpus to train on"
+    )
+
+
+@pytest.mark.parametrize("pairs", [[], [("a", "")]])
+def test_an_empty_validation_set_is_an_error(house, pairs):
+    with pytest.raises(DataError) as error:
+        house.prepare(TRAIN, pairs)
+    names = f"{house.place / 'valid.src'} and {house.place / 'valid.tgt'}"
+    assert str(error.value).startswith(f"{names}: no usable sentence pair")
+    assert str(error.value).endswith("expected a validation corpus")
+
+
+def test_a_corpus_of_over_long_pairs_is_an_error(house):
+    with pytest.raises(DataError, match=r"train\.tgt: no usable sentence pair \(1 with a source of 61 tokens or more"):
+        house.prepare([("ab " * 211, "x")], VALID)
+
+
+def test_no_files_are_an_error(house):
+    with pytest.raises(DataError) as error:
+        house.again()
+    assert str(error.value) == "no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv"
+
+
+def test_tsv_and_pairs_of_files_make_one_corpus(house):
+    src, tgt = write(house.place, TRAIN[:7])
+    tsv = house.place / "more.tsv"
+    tsv.write_text("".join(f"{s}\t{t}\n" for s, t in TRAIN[7:]), encoding="utf-8")
+    valid_src, valid_tgt = write(house.place, VALID, "valid")
+    prepared = house.again(
+        src=src, tgt=tgt, data=str(tsv), valid_src=valid_src, valid_tgt=valid_tgt, vocab_size=307, max_length=61
+    )
+    assert texts(prepared, prepared.train) == TRAIN
+    assert prepared.train.where(0) == f"{src}:1 and {tgt}:1"
+    assert prepared.train.where(7) == f"{tsv}:1"
+
+
+def parts(folder: Path, pairs: Pairs, share: float) -> tuple[list[Example], list[Example]]:
+    src, tgt = write(folder, pairs)
+    train, valid = hold_out(PairFiles([src], [tgt]), share)
+    first = [example for _, example in train], [example for _, example in valid]
+    assert first == ([example for _, example in train], [example for _, example in valid])  # a second time the same
+    return first
+
+
+def sides(examples: list[Example]) -> list[tuple[str, str]]:
+    return [(example.src, example.tgt) for example in examples]
+
+
+def test_a_share_is_held_out_and_said_so(house):
+    prepared = house.prepare(PAIRS, valid_share=0.1)
+    assert len(prepared.valid) == round(0.1 * len(PAIRS)) == 21
+    assert sorted(texts(prepared, prepared.train) + texts(prepared, prepared.valid)) == sorted(PAIRS)
+    assert "No validation files given: 21 pairs are held out of training for that." in house.said
+    assert prepared.about["held_out"] is True
+    line = PAIRS.index(texts(prepared, prepared.valid)[0]) + 1
+    place = house.place
+    assert prepared.valid.where(0) == f"{place / 'train.src'}:{line} and {place / 'train.tgt'}:{line}"
+
+
+@pytest.mark.parametrize(("count", "share", "held_out"), [(2, 0.01, 1), (101, 0.01, 1), (499, 0.05, 25), (7, 0.49, 3)])
+def test_how_many_are_held_out(tmp_path, count, share, held_out):
+    train, valid = parts(tmp_path, [(f"s{i}", f"t{i}") for i in range(count)], share)
+    assert (len(train), len(valid)) == (count - held_out, held_out)
+
+
+def test_no_more_than_so_many_are_held_out(tmp_path, monkeypatch):
+    assert MAX_HELD_OUT == 2_000
+    monkeypatch.setattr(prepare_module, "MAX_HELD_OUT", 23)
+    assert len(parts(tmp_path, PAIRS, 0.4)[1]) == 23
+
+
+def test_the_choice_does_not_depend_on_the_order(tmp_path):
+    one, two = parts(tmp_path, PAIRS, 0.1), parts(tmp_path, PAIRS[::-1], 0.1)
+    assert sides(one[1]) == sides(two[1])[::-1]
+    assert sides(one[0]) == sides(two[0])[::-1]
+
+
+def test_no_source_is_on_both_sides_however_it_is_written(tmp_path):
+    # 97 sources with five targets each, in various spellings of the same text.
+    spellings = ["caf\u00e9 {} x", "cafe\u0301 {} x", " caf\u00e9  {} x ", "caf\u00e9\u3000{} x", "caf\u00e9 {}\u2581x"]
+    pairs = [(spelling.format(i), f"t{i}.{n}") for n, spelling in enumerate(spellings) for i in range(97)]
+    train, valid = parts(tmp_path, pairs, 0.2)
+    assert len(train) + len(valid) == 485
+    assert len(valid) == 95  # the share is of pairs: 97, in fives
+    trained, held_out = ({example.tgt.split(".")[0] for example in part} for part in (train, valid))
+    assert not trained & held_out
+
+
+def test_a_very_frequent_source_stays_in_training(tmp_path):
+    for number in range(11):  # whatever its hash
+        pairs = [(f"s{i}", f"t{i}") for i in range(499)] + [(f"yes {number}", f"t{i}") for i in range(499)]
+        train, valid = parts(tmp_path, pairs, 0.1)
+        assert len(valid) == 100
+        assert not [example for example in valid if example.src.startswith("yes")]
+        assert len(train) == 898
+
+
+def test_sources_that_are_all_frequent_are_held_out_whole(tmp_path):
+    train, valid = parts(tmp_path, [(source, f"t{i}") for i in range(7) for source in "abc"], 0.01)
+    assert (len(train), len(valid)) == (14, 7)
+    assert len({example.src for example in valid}) == 1
+
+
+def test_unusable_pairs_are_no_candidates(tmp_path):
+    pairs = [("", "t"), ("s", " "), ("\u3000", "\u3000")] * 31 + [("a", "b"), ("c", "d")]
+    train, valid = parts(tmp_path, pairs, 0.3)
+    assert len(valid) == 1
+    assert valid[0].src in "ac"
+    assert len(train) == 94
+
+
+def test_one_source_alone_cannot_be_parted(tmp_path):
+    src, tgt = write(tmp_path, [("a", "b"), (" a", "c"), ("", "d")])
+    with pytest.raises(DataError) as error:
+        hold_out(PairFiles([src], [tgt]), 0.1)
+    assert str(error.value) == (
+        f"{src}: one distinct source sentence is too little to train on and to hold some out; "
+        f"give more, or validation files with --valid-src and --valid-tgt"
+    )
+
+
+def test_what_was_prepared_is_described_in_json(house):
+    prepared = house.prepare(TRAIN, VALID)
+    about = json.loads((house.folder / "prepared.json").read_text(encoding="utf-8"))
+    assert about == prepared.about
+    assert about["settings"]["vocab_size"] == 307
+    assert not {"src", "tgt_lang", "valid_data", "batch_tokens"} & set(about["settings"])
+    assert len(about["train"][0]) == 2

@@ -1,0 +1,153 @@
+"""A trained model on real text: the same answer in any company, whatever the line."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import seqloom
+from seqloom.errors import ConfigError, ModelFolderError, UserError
+from seqloom.pipeline.translator import Translator, load
+from seqloom.tasks.folder import read_config, sha256, write_model
+
+
+@pytest.fixture(scope="module")
+def translator(toy_run: Path) -> Translator:
+    return load(toy_run)
+
+
+@pytest.fixture(scope="module")
+def sources(toy_corpus: Path) -> list[str]:
+    return (toy_corpus / "valid.xx").read_text(encoding="utf-8").splitlines()
+
+
+def test_it_has_learnt_the_toy_language(translator: Translator, sources: list[str], toy_corpus: Path) -> None:
+    references = (toy_corpus / "valid.yy").read_text(encoding="utf-8").splitlines()
+    found = [result.text for result in translator.translate(sources)]
+    right = sum(a == b for a, b in zip(found, references, strict=True))
+    assert right > 0.9 * len(references)
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_neighbours_order_and_batch_size_change_nothing(translator: Translator, sources: list[str], beam: int) -> None:
+    texts = [*sources, "1 1", "7 7 7 7 7 7", "9"]
+    together = translator.translate(texts, beam=beam)
+    alone = [translator.translate([text], beam=beam)[0] for text in texts]
+    backwards = translator.translate(texts[::-1], beam=beam, batch_tokens=37)[::-1]
+    assert [r.text for r in together] == [r.text for r in alone] == [r.text for r in backwards]
+    assert [r.score for r in together] == pytest.approx([r.score for r in alone], abs=1e-4)
+
+
+def test_n_best_is_sorted_and_starts_with_the_answer(translator: Translator, sources: list[str]) -> None:
+    for result in translator.translate(sources[:7], n_best=3):
+        scores = [score for _, score in result.alternatives]
+        assert len(scores) == 3
+        assert scores == sorted(scores, reverse=True)
+        assert result.alternatives[0] == (result.text, result.score)
+    assert len(translator.translate(sources[:1], n_best=6)[0].alternatives) == 6  # the beam grows with it
+
+
+def test_one_answer_for_each_text_and_empty_stays_empty(translator: Translator) -> None:
+    texts = ["", " ", "\u3000\t", "1 2", "1 2", "\x00", "🙂‍👩", "</s><pad>", "é", "e\u0301", "a\nb", "x" * 3000]
+    results = translator.translate(texts)
+    assert len(results) == len(texts)
+    assert [r.text for r in results[:3]] == ["", "", ""]
+    assert results[3] == results[4]
+    assert results[8].text == results[9].text
+    assert not any("\n" in r.text for r in results)
+    assert translator.translate([]) == []
+
+
+def test_a_long_text_is_cut_into_sentences_and_put_together(translator: Translator, sources: list[str]) -> None:
+    parts = [text + "." for text in sources[:20]] * 20  # 400 sentences, some 4,000 characters
+    (long,) = translator.translate([" ".join(parts)])
+    pieces = translator.translate(parts)
+    assert long.segments >= 20
+    assert long.text.count("ein") >= 0.8 * sum(piece.text.count("ein") for piece in pieces)
+
+
+def test_streaming_answers_before_the_input_ends(translator: Translator, sources: list[str]) -> None:
+    answered = threading.Event()
+
+    def lines() -> Iterator[str]:
+        yield sources[0]
+        assert answered.wait(60), "the first line was not answered while the second was not there"
+        yield sources[1]
+
+    stream = translator.stream(lines())
+    first = next(stream)
+    answered.set()
+    rest = list(stream)
+    assert [first.text, *(r.text for r in rest)] == [r.text for r in translator.translate(sources[:2])]
+
+
+def test_an_error_of_the_input_reaches_the_reader(translator: Translator) -> None:
+    def lines() -> Iterator[str]:
+        yield "1 2"
+        raise UserError("line 2 is broken")
+
+    stream = translator.stream(lines())
+    with pytest.raises(UserError, match="line 2 is broken"):
+        list(stream)
+
+
+def test_mistakes_are_said(translator: Translator) -> None:
+    with pytest.raises(UserError, match="takes a list of texts"):
+        translator.translate("1 2")
+    with pytest.raises(UserError, match=r"text 2 is not Unicode text"):
+        translator.translate(["1", "\ud800"])
+    with pytest.raises(ConfigError, match=r"'bean' is no key .* did you mean 'beam'"):
+        translator.translate(["1"], bean=2)
+    with pytest.raises(ConfigError, match="beam"):
+        translator.translate(["1"], beam=0)
+
+
+def test_the_public_face(toy_run: Path, sources: list[str]) -> None:
+    assert seqloom.translate(toy_run, sources[:2], beam=2) == seqloom.load(toy_run).translate(sources[:2], beam=2)
+    assert seqloom.load(toy_run).languages == ("xx", "yy")
+
+
+def test_weights_that_do_not_fit_are_refused(toy_run: Path, tmp_path: Path) -> None:
+    weights = load_file(toy_run / "model" / "model.safetensors")
+    name = next(iter(sorted(weights)))
+    weights[name] = torch.zeros(2, 3)
+    config = read_config(toy_run)
+    files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
+    write_model(tmp_path / "bad", config, files, weights)
+    with pytest.raises(ModelFolderError, match=rf"does not fit config\.json: {name} has shape \[2, 3\], expected"):
+        load(tmp_path / "bad")
+
+
+def test_a_safetensors_file_that_is_none(toy_run: Path, tmp_path: Path) -> None:
+    config = read_config(toy_run)
+    write_model(tmp_path / "bad", config, {"src.model": b"no tokenizer"}, {"w": torch.zeros(1)})
+    with pytest.raises(ModelFolderError, match=r"src\.model: is not a SentencePiece model"):
+        load(tmp_path / "bad")
+    save_file({"w": torch.zeros(1)}, tmp_path / "bad" / "src.model")
+    assert sha256(tmp_path / "bad" / "src.model")
+    with pytest.raises(ModelFolderError, match=r"src\.model: is damaged"):
+        load(tmp_path / "bad")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("model", "d_model", "wide", "d_model"),
+        ("model", "num_heads", 3, "multiple of num_heads"),
+        ("decoding", "beam", -1, "beam"),
+        (None, "languages", [], "languages|IndexError"),
+        (None, "task", "juggling", "task 'juggling', which this version does not know"),
+    ],
+)
+def test_a_config_of_wrong_values(
+    toy_run: Path, tmp_path: Path, section: str | None, key: str, value: object, message: str
+) -> None:
+    config = read_config(toy_run)
+    (config[section] if section else config)[key] = value
+    files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
+    write_model(tmp_path / "bad", config, files, load_file(toy_run / "model" / "model.safetensors"))
+    with pytest.raises(ModelFolderError, match=message):
+        load(tmp_path / "bad")

@@ -1,0 +1,262 @@
+"""A run folder through its life: start, kill, resume, finish, continue, refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seqloom.errors import DivergenceError, ModelFolderError, RunError
+from seqloom.tasks.folder import read_model
+from seqloom.tasks.task import Evaluation
+from seqloom.training.loop import Trainer
+from seqloom.training.session import train_session
+
+
+class Quiet:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.records: list[dict[str, Any]] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def start(self, step: int, total: int) -> None: ...
+
+    def step(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+    def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None:
+        self.records.append(record)
+
+    def stop(self) -> None: ...
+
+
+def run(folder: Path, settings: dict[str, Any], **changes: Any) -> Quiet:
+    display = Quiet()
+    changed = {key.replace("__", "."): value for key, value in changes.items()}
+    train_session(folder, "translate", flags={**settings, **changed}, display=display)
+    return display
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    steps = sorted((folder / "checkpoints").iterdir(), key=lambda path: int(path.name.split("-")[1]))
+    # Copies: what is loaded lies in the file, which some tests damage.
+    return {name: weight.clone() for name, weight in load_file(steps[-1] / "model.safetensors").items()}
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.fixture
+def finished(tmp_path: Path, toy_settings: dict[str, Any]) -> Path:
+    run(tmp_path / "run", toy_settings)
+    return tmp_path / "run"
+
+
+def test_a_run_leaves_what_the_design_promises(finished: Path) -> None:
+    assert {p.name for p in finished.iterdir()} == {
+        "run.json",
+        "data",
+        "checkpoints",
+        "model",
+        "log.jsonl",
+        "tensorboard",
+    }
+    assert {p.name for p in (finished / "model").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "src.model",
+        "README.md",
+    }
+    assert not any(p.suffix in (".pt", ".bin", ".pkl") for p in (finished / "checkpoints").rglob("*"))
+    records = [json.loads(line) for line in (finished / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [record for record in records if "loss" in record]
+    assert [record["step"] for record in steps] == [6, 10, 12, 18, 20, 24]
+    wanted = {"step", "seconds", "loss", "learning_rate", "tokens_per_second", "tokens", "padding", "data_wait"}
+    assert all(wanted <= record.keys() for record in steps)
+    validations = [record for record in records if "bleu" in record]
+    assert [record["step"] for record in validations] == [8, 16, 24, 24]  # the last is of the mean
+    assert all({"valid_loss", "bleu", "chrf"} <= record.keys() for record in validations)
+    tokens = [record["tokens"] for record in steps]
+    assert tokens == sorted(tokens)
+    assert tokens[0] > 0
+    config = json.loads((finished / "model" / "config.json").read_text(encoding="utf-8"))
+    assert config["scores"]["valid"]["bleu"] == max(record["bleu"] for record in validations)
+    assert "v:2" in config["scores"]["signatures"]["bleu"]
+
+
+def test_the_loss_falls(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    records = run(tmp_path / "run", toy_settings, training__steps=60).records
+    losses = [record["loss"] for record in records if "loss" in record]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others(
+    tmp_path: Path, toy_settings: dict[str, Any], finished: Path
+) -> None:
+    run(tmp_path / "again", toy_settings)
+    run(tmp_path / "other", toy_settings, training__seed=2)
+    assert_same(last_weights(finished), last_weights(tmp_path / "again"))
+    first, other = last_weights(finished), last_weights(tmp_path / "other")
+    assert not any(torch.equal(first[name], other[name]) for name in first if first[name].ndim == 2)
+
+
+def test_a_finished_run_says_so_and_does_nothing(finished: Path, toy_settings: dict[str, Any]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    said = run(finished, toy_settings).said
+    assert any("finished (24 steps)" in line for line in said)
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+
+
+def test_a_larger_total_continues(finished: Path, toy_settings: dict[str, Any]) -> None:
+    said = run(finished, toy_settings, training__steps=30).said
+    assert any("Resuming at step 24 of 30" in line for line in said)
+    assert (finished / "checkpoints" / "step-30").is_dir()
+
+
+def test_a_smaller_total_is_refused(finished: Path, toy_settings: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match="has made 24 steps already, more than the 12 asked for"):
+        run(finished, toy_settings, training__steps=12)
+
+
+def test_other_settings_are_refused_by_name(finished: Path, toy_settings: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match=r"model\.d_ff was 67 and is 71.*another folder"):
+        run(finished, toy_settings, model__d_ff=71)
+
+
+def test_changed_data_is_noticed(finished: Path, toy_settings: dict[str, Any], tmp_path: Path) -> None:
+    source = Path(toy_settings["data.src"][0])
+    text = source.read_text(encoding="utf-8")
+    try:
+        source.write_text(text.replace("1 0 0 7", "7 0 0 1"), encoding="utf-8")
+        with pytest.raises(RunError, match="the data has changed since this run was started"):
+            run(finished, toy_settings, training__steps=30)
+    finally:
+        source.write_text(text, encoding="utf-8")
+
+
+def test_a_folder_of_something_else_is_not_touched(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match=r"not a run \(it holds thesis\.tex\).*nothing is overwritten"):
+        run(tmp_path, toy_settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(finished: Path, toy_settings: dict[str, Any]) -> None:
+    expected = last_weights(finished)
+    weights = finished / "checkpoints" / "step-24" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    said = run(finished, toy_settings).said
+    assert any("step-24/model.safetensors: is damaged" in line and "going back" in line for line in said)
+    assert any("Resuming at step 18 of 24" in line for line in said)
+    assert_same(expected, last_weights(finished))  # the way is the same to the bit
+
+
+COMMAND = (
+    "import sys, json; from seqloom.training.session import train_session; from pathlib import Path; import torch; \
+torch.set_num_threads(1); train_session(Path(sys.argv[1]), 'translate', flags=json.loads(sys.argv[2]))"
+)
+
+
+def start(folder: Path, settings: dict[str, Any]) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", COMMAND, str(folder), json.dumps(settings)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("moment", ["data/prepared.json", "checkpoints/step-6", "model/config.json"])
+def test_a_killed_run_ends_with_the_weights_of_one_never_killed(
+    tmp_path: Path, toy_settings: dict[str, Any], moment: str
+) -> None:
+    torch.set_num_threads(threads := 1)
+    settings = {**toy_settings, "training.steps": 31}
+    run(tmp_path / "whole", settings)
+    process = start(tmp_path / "killed", settings)
+    wait_for(tmp_path / "killed" / moment, process)
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    run(tmp_path / "killed", settings)
+    assert threads == torch.get_num_threads()
+    assert_same(last_weights(tmp_path / "whole"), last_weights(tmp_path / "killed"))
+    logs = [(tmp_path / name / "log.jsonl").read_text(encoding="utf-8").splitlines() for name in ("whole", "killed")]
+    losses = [[record.get("loss") for record in map(json.loads, lines)] for lines in logs]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
+def test_an_interrupt_saves_and_the_run_can_go_on(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    settings = {
+        **toy_settings,
+        "training.steps": 100_000,
+        "training.checkpoint_every": 100_000,
+        "training.validate_every": 100_000,
+    }
+    process = start(tmp_path / "run", settings)
+    wait_for(tmp_path / "run" / "log.jsonl", process)
+    time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    error = process.communicate()[1]
+    assert process.returncode != 0
+    assert "Stopping after this step and saving" in error
+    saved = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert len(saved) == 1
+    step = int(saved[0].removeprefix("step-"))
+    display = run(tmp_path / "run", {**settings, "training.steps": step + 2})
+    assert any(f"Resuming at step {step:,}" in line for line in display.said)
+
+
+def test_a_run_without_a_model_yet_says_so(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ModelFolderError, match="no model yet; one is written at its first validation"):
+        read_model(tmp_path)
+
+
+def test_a_loss_that_is_no_number_names_the_lines(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Trainer._update
+
+    def poison(self: Trainer, *args: Any) -> None:
+        if self.progress.step == 13:
+            with torch.no_grad():
+                next(self.model.parameters()).fill_(float("nan"))
+        original(self, *args)
+
+    monkeypatch.setattr(Trainer, "_update", poison)
+    with pytest.raises(DivergenceError) as caught:
+        run(tmp_path / "run", toy_settings)
+    message = str(caught.value)
+    assert "the loss became nan at step 14" in message
+    assert "train.xx:" in message
+    assert "train.yy:" in message
+    assert "step-12" in message
+    assert (tmp_path / "run" / "model" / "config.json").exists()
+
+
+def test_early_stopping(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    settings = {**toy_settings, "training.learning_rate": 1e-9, "training.patience": 2, "training.steps": 400}
+    display = run(tmp_path / "run", settings)
+    assert any("No better bleu for 2 validations" in line for line in display.said)
+    assert max(record["step"] for record in display.records) == 24
