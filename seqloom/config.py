@@ -149,10 +149,12 @@ class TrainingConfig(Section):
     """How the weights are found."""
 
     steps: int | None = Field(
-        None, ge=1, description="updates in all; when not given, as many as `epochs` passes over the data take"
+        None,
+        ge=1,
+        description="updates in all; when not given, as many as `epochs` passes over the data take, and at least 1,000",
     )
     epochs: float = Field(20, gt=0, description="passes over the data, where steps is not given")
-    optimizer: Literal["adamw"] = Field("adamw", description="the update rule")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="the update rule")
     learning_rate: float = Field(1e-3, gt=0, description="the highest rate that the schedule reaches")
     betas: tuple[Decay, Decay] = Field((0.9, 0.98), description="decay of Adam's first and second moment")
     weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of matrices (not of biases and norms)")

@@ -5,8 +5,8 @@ import pytest
 
 from seqloom import errors
 
-CLASSES: dict[str, type[errors.SeqloomError]] = {
-    name: cls for name, cls in vars(errors).items() if inspect.isclass(cls)
+CLASSES = {
+    name: cls for name, cls in vars(errors).items() if inspect.isclass(cls) and issubclass(cls, errors.SeqloomError)
 }
 
 

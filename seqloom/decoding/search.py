@@ -26,7 +26,10 @@ StateT = TypeVar("StateT", bound=State, contravariant=True)
 
 
 class Step(Protocol[StateT]):
-    """``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V] of the next."""
+    """``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V] of the next.
+
+    Hypotheses of one sentence stand side by side. At the first step each sentence has only one.
+    """
 
     def __call__(self, tokens: Tensor, state: StateT) -> Tensor: ...
 

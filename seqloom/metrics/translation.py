@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 TOKENIZATION = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
@@ -16,8 +18,8 @@ Japanese has tokenizers of its own in sacreBLEU, which need a dictionary that is
 here; characters are their stand-in, and the signature says so.
 """
 
-MAX_RESAMPLED = 5_000_000
-"""Sentences drawn in all resamplings together; sacreBLEU holds about 100 bytes for each."""
+SEED = 12345
+"""sacreBLEU's own, so the resamplings are the ones that it would make."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,10 @@ def score_translations(
         references: as many references.
         language: of both; it chooses the tokenization.
         metrics: of ``bleu``, ``chrf`` (chrF++, word order 2) and ``ter``.
-        bootstrap: resamplings for the confidence interval, at least 2; 0 for none. Of a very large
-            set fewer are made; the signature says how many.
+        bootstrap: resamplings for the confidence interval; 0 for none.
     """
     if not hypotheses or len(hypotheses) != len(references):
         raise ValueError(f"{len(hypotheses)} hypotheses and {len(references)} references, expected as many, and some")
-    if bootstrap:
-        bootstrap = max(2, min(bootstrap, max(100, MAX_RESAMPLED // len(hypotheses))))
     tokenization = bleu_tokenization(language)
     asian = tokenization != "13a"
     makers: dict[str, Any] = {
@@ -67,13 +66,25 @@ def score_translations(
     scores = {}
     for name in metrics:
         metric = makers[name]()
-        result = metric.corpus_score(list(hypotheses), [list(references)], n_bootstrap=bootstrap or 1)
-        signature = metric.get_signature().format(short=True)
+        # What metric.corpus_score() does; its own resampling needs 100 bytes for each sentence drawn
+        # in any of them, and fails where a score is a whole number (statistics.mean of mixed types).
+        statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+        value = float(metric._aggregate_and_compute(statistics).score)
         low = high = None
         if bootstrap:
-            middle, reach = float(result._mean), float(result._ci)
-            low, high = max(0.0, middle - reach), middle + reach
-            if name != "ter":
-                high = min(100.0, high)
-        scores[name] = Score(result.score, signature, low, high)
+            low, high = _interval(metric, np.array(statistics, np.float64), bootstrap)
+            metric.n_bootstrap, metric.seed = bootstrap, SEED  # for the signature
+        scores[name] = Score(value, metric.get_signature().format(short=True), low, high)
     return scores
+
+
+def _interval(metric: Any, statistics: NDArray[np.float64], resamplings: int) -> tuple[float, float]:
+    """The range of the middle 95 % of the scores of resampled sets; ``statistics`` has a row a sentence."""
+    random = np.random.default_rng(SEED)
+    count = len(statistics)
+    scores = sorted(
+        float(metric._compute_score_from_stats(statistics[random.choice(count, count)].sum(axis=0)).score)
+        for _ in range(resamplings)
+    )
+    outside = resamplings // 40
+    return scores[outside], scores[-1 - outside]

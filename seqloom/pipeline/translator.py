@@ -13,6 +13,7 @@ from seqloom.config import DecodingConfig, load_config
 from seqloom.data.tokenizers import normalize
 from seqloom.errors import ModelFolderError, UserError
 from seqloom.pipeline.segment import join, segment
+from seqloom.tasks.device import device_named
 from seqloom.tasks.folder import ModelFolder, read_model
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.translate import Answer, Translate
@@ -161,6 +162,7 @@ def load(path: str | Path, device: str = "cpu") -> Translator:
     Raises:
         ModelFolderError: if there is none, or it is damaged, or of a newer version.
     """
+    chosen = device_named(device)
     folder = read_model(Path(path))
     task_class = TASKS.get(folder.config["task"])
     if task_class is None:
@@ -169,4 +171,4 @@ def load(path: str | Path, device: str = "cpu") -> Translator:
         )
     task = task_class.from_folder(folder)
     assert isinstance(task, Translate)
-    return Translator(folder, task, torch.device(device))
+    return Translator(folder, task, chosen)

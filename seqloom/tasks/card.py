@@ -6,22 +6,22 @@ from typing import Any
 def translator_card(config: dict[str, Any]) -> str:
     """A README for a model folder, from its config.json."""
     source, target = config["languages"]
-    scores = "\n".join(
-        f"| {name} | {value:.2f} | {config['scores']['signatures'].get(name, '')} |"
-        for name, value in config["scores"]["valid"].items()
-    )
+    scores = "\n".join(f"| {name} | {value:.2f} |" for name, value in config["scores"]["valid"].items())
+    signatures = "\n".join(f"- {name}: `{text}`" for name, text in config["scores"]["signatures"].items())
     model, training, data = config["model"], config["training"], config["data"]
     return f"""# A translator from {source} to {target}
 
-Made with [Seqloom](https://pypi.org/project/seqloom/). Use it with
+Made with Seqloom. Use it with
 
     echo "..." | seqloom translate THIS_FOLDER
 
 or in Python with `seqloom.load("THIS_FOLDER").translate(["..."])`.
 
-| validation score | value | signature |
-|---|---|---|
+| validation score | value |
+|---|---|
 {scores}
+
+{signatures}
 
 - Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps and
   {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.

@@ -8,13 +8,14 @@ beside its place and renamed when whole; nothing in it is a pickle.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from seqloom.errors import RunError
 from seqloom.tasks.folder import flush_to_disk, sha256
@@ -43,35 +44,37 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
             parameter.copy_(weights[name])
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as tensors named ``parameter/key``."""
+def optimizer_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """The state of the optimizers as tensors named ``parameter/key``."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         f"{names[id(parameter)]}/{key}": value
+        for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
 
 
-def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def load_optimizers(model: nn.Module, optimizers: Sequence[Optimizer], tensors: dict[str, Tensor]) -> None:
     """Restores what :func:`optimizer_tensors` gave."""
     parameters = dict(model.named_parameters())
+    owners = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for name, value in tensors.items():
-        parameter, _, key = name.rpartition("/")
-        device = parameters[parameter].device if value.ndim else value.device
+        parameter = parameters[name.rpartition("/")[0]]
+        device = parameter.device if value.ndim else value.device
         # A copy: in the file's memory a tensor may be aligned otherwise, and vectorised code rounds
         # otherwise at its edges.
-        optimizer.state[parameters[parameter]][key] = value.to(device, copy=True)
+        owners[id(parameter)].state[parameter][name.rpartition("/")[2]] = value.to(device, copy=True)
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+def save_checkpoint(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any]) -> Path:
     """Writes ``folder/step-N`` with N from ``state["step"]``."""
     path = folder / f"step-{state['step']}"
     new = folder / f"{path.name}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
-    tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizer).items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizers).items()}
     save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
     state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
     (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
@@ -115,12 +118,12 @@ def latest_whole(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[s
     return None
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
     """Restores weights, optimizer and torch's random numbers."""
     load_weights(model, load_file(path / TENSORS[0]), path / TENSORS[0])
     tensors = load_file(path / TENSORS[1])
     torch.set_rng_state(tensors.pop(RANDOM_STATE))
-    load_optimizer(model, optimizer, tensors)
+    load_optimizers(model, optimizers, tensors)
 
 
 def average_weights(paths: list[Path]) -> dict[str, Tensor]:

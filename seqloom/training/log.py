@@ -58,7 +58,7 @@ class LineDisplay:
     def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None:
         self.say(_validation_line(record, best))
         for sample in evaluation.samples[:1]:
-            self.say(f"    {sample.source}\n -> {sample.answer}\n  = {sample.reference}")
+            self.say(f"    {_cut(sample.source)}\n -> {_cut(sample.answer)}\n  = {_cut(sample.reference)}")
 
     def stop(self) -> None: ...
 
@@ -89,6 +89,11 @@ class BarDisplay(LineDisplay):
 
     def stop(self) -> None:
         self._progress.stop()
+
+
+def _cut(text: str, width: int = 160) -> str:
+    """A text for one line; a model that has learnt little yet may not stop."""
+    return text if len(text) <= width else text[:width] + " ..."
 
 
 def clock(seconds: float) -> str:

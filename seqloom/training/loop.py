@@ -78,14 +78,14 @@ class Trainer:
         )
         torch.manual_seed(config.seed)
         self.model = task.build_model().to(device)
-        self.optimizer = OPTIMIZERS[config.optimizer](self.model, config)
+        self.optimizers = OPTIMIZERS[config.optimizer](self.model, config)
         self.batches = task.training_batches()
         self.progress = Progress(total=total)
         self._stop_asked = threading.Event()
 
     def resume(self, path: Path, state: dict[str, Any]) -> None:
         """Takes up a checkpoint, to the bit."""
-        checkpoint.load_checkpoint(path, self.model, self.optimizer)
+        checkpoint.load_checkpoint(path, self.model, self.optimizers)
         self.batches.load_state_dict(state["batches"])
         total = self.progress.total
         known = {key: state[key] for key in asdict(self.progress)}
@@ -153,10 +153,11 @@ class Trainer:
             meter.positions += batch.positions
         self._scale_gradients(count)
         rate = self._rate()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         meter.loss += total
         meter.tokens += count
         self.progress.tokens += count
@@ -203,7 +204,7 @@ class Trainer:
             "step": self.progress.step,
             "seconds": round(self._seconds(), 3),
             "loss": meter.loss / meter.tokens,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
             "tokens_per_second": round(meter.tokens / passed, 1),
             "tokens": self.progress.tokens,
             "padding": round(meter.padding / meter.positions, 4),
@@ -252,7 +253,7 @@ class Trainer:
         state = {**asdict(self.progress), "batches": self.batches.state_dict()}
         if not math.isfinite(self.progress.best):
             state["best"] = None
-        checkpoint.save_checkpoint(folder, self.model, self.optimizer, state)
+        checkpoint.save_checkpoint(folder, self.model, self.optimizers, state)
         checkpoint.remove_old(folder, keep=max(2, self.config.average))
 
     def _out_of_patience(self) -> bool:

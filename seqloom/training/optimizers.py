@@ -1,19 +1,45 @@
-"""Update rules by name."""
+"""Update rules by name. Each gives one or more torch optimizers that share the parameters out."""
 
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seqloom.config import TrainingConfig
 
+Optimizers = list[torch.optim.Optimizer]
 
-def adamw(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam with decoupled weight decay on matrices only (Loshchilov and Hutter 2019)."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
+
+def _adamw(parameters: list[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Weight decay on matrices only: biases and norms have no reason to be small."""
+    matrices = [p for p in parameters if p.ndim >= 2]
+    vectors = [p for p in parameters if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=1e-9, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], torch.optim.Optimizer]] = {"adamw": adamw}
+def adamw(model: nn.Module, config: TrainingConfig) -> Optimizers:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    return [_adamw(list(model.parameters()), config)]
+
+
+def muon(model: nn.Module, config: TrainingConfig) -> Optimizers:
+    """Orthogonalised momentum for the matrices inside the stack, AdamW for all else.
+
+    Jordan et al. 2024, "Muon"; the step is scaled to the size of AdamW's (Liu et al. 2025, "Muon is
+    Scalable for LLM Training", section 2.2), so that both take the same learning rate.
+    """
+    tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    output = {id(p) for name, p in model.named_parameters() if name == "output.weight"}
+    inner = [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables | output]
+    chosen = {id(p) for p in inner}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(
+            inner, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        _adamw(rest, config),
+    ]
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], Optimizers]] = {"adamw": adamw, "muon": muon}

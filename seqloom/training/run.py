@@ -25,6 +25,9 @@ from seqloom.training.log import Display
 from seqloom.training.loop import Trainer
 from seqloom.training.process import choose_precision, environment
 
+FEWEST_STEPS = 1_000
+"""Where the length is not given: fewer updates teach no model anything, however small the corpus."""
+
 MAY_CHANGE = {"training.steps", "training.epochs"}
 """A larger total is the only change allowed to a run."""
 
@@ -35,7 +38,6 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
     Raises:
         RunError: if the folder holds something else, or a run with other settings or data.
     """
-    display.say(f"Run folder: {folder}")
     earlier = _read_run(folder)
     if earlier is not None:
         _require_same(folder, earlier, task_class, config)
@@ -45,6 +47,7 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
         with contextlib.suppress(OSError):
             folder.rmdir()  # nothing came of it: leave no empty folder behind
         raise
+    display.say(f"Run folder: {folder}")
     training: TrainingConfig = config.training
     total = training.steps or _steps_for(task, training)
     about = earlier or {
@@ -87,7 +90,7 @@ def summary(folder: Path) -> dict[str, Any]:
 
 def _steps_for(task: Task, training: TrainingConfig) -> int:
     batches = len(task.training_batches().plan(0))
-    return max(1, round(training.epochs * batches / training.accumulate))
+    return max(FEWEST_STEPS, round(training.epochs * batches / training.accumulate))
 
 
 def _read_run(folder: Path) -> dict[str, Any] | None:

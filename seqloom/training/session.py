@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from seqloom.config import load_config
 from seqloom.errors import ConfigError
+from seqloom.tasks.device import device_named
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.task import Task
 from seqloom.training.log import BarDisplay, Display, LineDisplay
@@ -25,19 +25,6 @@ def task_named(name: str) -> type[Task]:
             f"there is no task {name!r}; {f'did you mean {close[0]!r}?' if close else 'known are ' + ', '.join(TASKS)}"
         )
     return TASKS[name]
-
-
-def device_named(name: str) -> torch.device:
-    """``cpu``, ``cuda``, ``cuda:1`` ... if the machine has it."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"--device {name}: expected cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            f"--device {name}: torch {torch.__version__} sees no GPU here; use --device cpu or install its GPU build"
-        )
-    return device
 
 
 def train_session(

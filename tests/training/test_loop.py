@@ -12,7 +12,7 @@ from seqloom.config import TrainingConfig, load_config
 from seqloom.data.batch import PairBatch, collate
 from seqloom.tasks.task import Loss
 from seqloom.tasks.translate import Translate, TranslateConfig
-from seqloom.training.checkpoint import average_weights, load_optimizer, optimizer_tensors
+from seqloom.training.checkpoint import average_weights, load_optimizers, optimizer_tensors
 from seqloom.training.loop import Meter, Trainer
 from seqloom.training.optimizers import OPTIMIZERS
 
@@ -60,7 +60,7 @@ def test_gradients_are_clipped_to_the_norm(task: Translate, tmp_path: Path) -> N
 def test_the_model_overfits_one_batch(task: Translate) -> None:
     torch.manual_seed(0)
     model = task.build_model()
-    optimizer = OPTIMIZERS["adamw"](model, TrainingConfig(learning_rate=5e-3, weight_decay=0.0))
+    (optimizer,) = OPTIMIZERS["adamw"](model, TrainingConfig(learning_rate=5e-3, weight_decay=0.0))
     batch = collate(task.prepared.train, torch.arange(13).numpy())
     loss = Loss(torch.tensor(0.0), 1)
     for _ in range(150):
@@ -84,18 +84,21 @@ def test_the_mean_of_checkpoints(tmp_path: Path) -> None:
     assert torch.equal(average_weights(paths)["w"], torch.full((3, 5), 3.0))
 
 
-def test_the_optimizer_comes_back_as_it_was(task: Translate, tmp_path: Path) -> None:
-    trained = trainer(task, tmp_path)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_optimizer_comes_back_as_it_was(task: Translate, tmp_path: Path, name: str) -> None:
+    trained = trainer(task, tmp_path, optimizer=name)
     stream = iter(trained.batches)
     for _ in range(3):
         trained._update(stream, Meter())
         trained.progress.step += 1
-    save_file(optimizer_tensors(trained.model, trained.optimizer), tmp_path / "optimizer.safetensors")
-    fresh = OPTIMIZERS["adamw"](trained.model, trained.config)
-    load_optimizer(trained.model, fresh, load_file(tmp_path / "optimizer.safetensors"))
-    for parameter, state in trained.optimizer.state.items():
-        for key, value in state.items():
-            assert torch.equal(fresh.state[parameter][key], value), key
+    save_file(optimizer_tensors(trained.model, trained.optimizers), tmp_path / "optimizer.safetensors")
+    fresh = OPTIMIZERS[name](trained.model, trained.config)
+    load_optimizers(trained.model, fresh, load_file(tmp_path / "optimizer.safetensors"))
+    for old, new in zip(trained.optimizers, fresh, strict=True):
+        assert old.state
+        for parameter, state in old.state.items():
+            for key, value in state.items():
+                assert torch.equal(new.state[parameter][key], value), key
 
 
 GOLDEN = [

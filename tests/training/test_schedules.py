@@ -38,3 +38,11 @@ def test_noam_is_the_formula_of_the_paper() -> None:
 def test_every_schedule_is_positive_at_every_step(name: str, warmup: int) -> None:
     config = TrainingConfig(learning_rate=0.1, warmup=warmup)
     assert all(0 < SCHEDULES[name](step, config, 53, 64) < 1 for step in range(1, 54))
+
+
+@pytest.mark.parametrize("name", ["linear", "inverse_sqrt"])
+def test_a_short_run_still_reaches_the_full_rate(name: str) -> None:
+    config = TrainingConfig(learning_rate=0.1, warmup=400)
+    found = [SCHEDULES[name](step, config, 40, 64) for step in range(1, 41)]
+    assert max(found) == pytest.approx(0.1)
+    assert found.index(max(found)) == 9
