@@ -33,6 +33,10 @@ class Section(BaseModel):
         """The settings ``given``, with those that they imply."""
         return dict(given)
 
+    def implied(self) -> set[str]:
+        """The keys whose values follow from others, so that a recipe need not state them."""
+        return set()
+
 
 Files = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)]
 """File names; one alone needs no brackets."""
@@ -40,6 +44,9 @@ Files = Annotated[tuple[str, ...], BeforeValidator(lambda given: (given,) if isi
 
 class DataConfig(Section):
     """Which files, cut into which tokens and batches."""
+
+    FILES: ClassVar[tuple[str, ...]] = ("src", "tgt", "data", "valid_src", "valid_tgt", "valid_data")
+    """The keys that name files."""
 
     src: Files = Field((), description="source files, one sentence a line; ${NAME} is read from the environment")
     tgt: Files = Field((), description="target files, line by line the translation of src")
@@ -125,6 +132,12 @@ class ModelConfig(Section):
                     values[key] = source.get(key, source["num_layers"])
         return values
 
+    def implied(self) -> set[str]:
+        """What is as in the preset: to state it would hide a change of the preset."""
+        return {
+            key for key, value in self.spelt_out({"preset": self.preset}).items() if value == getattr(self, key)
+        } - {"preset"}
+
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: Any) -> Any:
@@ -148,12 +161,10 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class TrainingConfig(Section):
     """How the weights are found."""
 
-    steps: int | None = Field(
-        None,
-        ge=1,
-        description="updates in all; when not given, as many as `epochs` passes over the data take, and at least 1,000",
+    steps: int | None = Field(None, ge=1, description="updates in all; without it, `epochs` decides")
+    epochs: float | None = Field(
+        None, gt=0, description="passes over the data; without steps and epochs, 20 passes and at least 1,000 updates"
     )
-    epochs: float = Field(20, gt=0, description="passes over the data, where steps is not given")
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="the update rule")
     learning_rate: float = Field(1e-3, gt=0, description="the highest rate that the schedule reaches")
     betas: tuple[Decay, Decay] = Field((0.9, 0.98), description="decay of Adam's first and second moment")
@@ -361,6 +372,8 @@ def recipe_text(config: Section, heading: str) -> str:
         for key, field in type(section).model_fields.items():
             value = getattr(section, key)
             setting = f"{key} = {_to_toml(value)}" if value is not None else f"# {key} ="
+            if key in section.implied():
+                setting = f"# {setting}"
             lines.append(f"{setting:<32}  # {_comment(field)}")
         lines.append("")
     return "\n".join(lines)

@@ -42,24 +42,20 @@ class Prepared:
     about: dict[str, Any]
 
 
+def data_key(config: DataConfig) -> str:
+    """A digest of the files and settings that a prepared folder is built from."""
+    return _key(_contents(config, *_files(config)))
+
+
 def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
     """Builds the prepared folder, or opens it if it was built from the same files and settings.
 
     Raises:
         DataError: for anything in the files that should not be trained on.
     """
-    train = PairFiles(config.src, config.tgt, config.data)
-    valid = PairFiles(config.valid_src, config.valid_tgt, config.valid_data, name="validation")
-    if not train:
-        raise DataError("no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv")
-    files_and_languages = {field for field in DataConfig.model_fields if field.endswith(("src", "tgt", "data", "lang"))}
-    contents = {
-        "version": STORE_VERSION,
-        "settings": config.model_dump(mode="json", exclude={*files_and_languages, "batch_tokens"}),
-        "train": train.fingerprint(),
-        "valid": valid.fingerprint(),
-    }
-    key = hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    train, valid = _files(config)
+    contents = _contents(config, train, valid)
+    key = _key(contents)
     prepared = _open(folder, key)
     if prepared is None:
         if _is_ours(folder):
@@ -68,6 +64,29 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
         prepared = _open(folder, key)
         assert prepared is not None
     return prepared
+
+
+def _files(config: DataConfig) -> tuple[PairFiles, PairFiles]:
+    """The files to train on and to validate with; the latter may be none."""
+    train = PairFiles(config.src, config.tgt, config.data)
+    valid = PairFiles(config.valid_src, config.valid_tgt, config.valid_data, name="validation")
+    if not train:
+        raise DataError("no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv")
+    return train, valid
+
+
+def _contents(config: DataConfig, train: PairFiles, valid: PairFiles) -> dict[str, Any]:
+    languages = {"src_lang", "tgt_lang"}
+    return {
+        "version": STORE_VERSION,
+        "settings": config.model_dump(mode="json", exclude={*DataConfig.FILES, *languages, "batch_tokens"}),
+        "train": train.fingerprint(),
+        "valid": valid.fingerprint(),
+    }
+
+
+def _key(contents: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 def _open(folder: Path, key: str) -> Prepared | None:
@@ -101,7 +120,7 @@ def _build(
     new.mkdir(parents=True)
     try:
         with open(new / "dropped.tsv", "w", encoding="utf-8") as log:
-            about |= _write_all(config, train, valid, new, log, say)
+            about |= _write_all(config, train, valid, new, log, folder / "dropped.tsv", say)
         (new / "prepared.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
@@ -110,7 +129,7 @@ def _build(
 
 
 def _write_all(
-    config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, log: TextIO, say: Say
+    config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, log: TextIO, log_path: Path, say: Say
 ) -> dict[str, Any]:
     train_dropped, valid_dropped = Dropped(log), Dropped(log)
     if not any(_usable(example) for _, example in train):
@@ -132,7 +151,7 @@ def _write_all(
             raise DataError(f"the {name} corpus has pairs that would be dropped, and --strict was given: {dropped}")
         require_pairs(stores[name], "training" if name == "train" else "validation", dropped)
         if dropped.counts:
-            say(f"Dropped from the {name} corpus: {dropped}; all are named in dropped.tsv.")
+            say(f"Dropped from the {name} corpus: {dropped}; all are named in {log_path}.")
     if not valid:
         say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for that.")
     sizes = f"{src.vocab_size:,}" if src is tgt else f"{src.vocab_size:,} + {tgt.vocab_size:,}"

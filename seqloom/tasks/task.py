@@ -81,10 +81,10 @@ class Task(ABC):
     def from_folder(cls, folder: ModelFolder) -> "Task":
         """The task of a trained model: no data, but all that ``predict`` needs."""
 
-    @property
+    @classmethod
     @abstractmethod
-    def data_key(self) -> str:
-        """Changes whenever the training data, as the model sees it, changes."""
+    def data_key(cls, config: Any) -> str:
+        """Changes whenever the training data, as the model sees it, changes; reads only the files."""
 
     @abstractmethod
     def build_model(self) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seqloom.config import DataConfig, DecodingConfig, ModelConfig, Section, TrainingConfig
 from seqloom.data.batch import PairBatch
 from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches
-from seqloom.data.prepare import Prepared, prepare_pairs
+from seqloom.data.prepare import Prepared, data_key, prepare_pairs
 from seqloom.data.tokenizers import BOS, EOS, PAD, SentencePiece, truncate
 from seqloom.decoding.search import Hypothesis, Search
 from seqloom.errors import ConfigError, ModelFolderError
@@ -126,7 +126,7 @@ class Translate(Task):
         }
         if self._prepared is not None:
             kept = ("train_pairs", "valid_pairs", "train_tokens", "dropped", "held_out")
-            about["data"] = {"fingerprint": self.data_key, **{key: self._prepared.about[key] for key in kept}}
+            about["data"] = {"fingerprint": self._prepared.key, **{key: self._prepared.about[key] for key in kept}}
         files = {"src.model": self.src_tokenizer.to_bytes()}
         if self.tgt_tokenizer is not self.src_tokenizer:
             files["tgt.model"] = self.tgt_tokenizer.to_bytes()
@@ -145,9 +145,9 @@ class Translate(Task):
         assert self._config is not None, "a task loaded from a model folder has no config"
         return self._config
 
-    @property
-    def data_key(self) -> str:
-        return self.prepared.key
+    @classmethod
+    def data_key(cls, config: TranslateConfig) -> str:
+        return data_key(config.data)
 
     @property
     def model_width(self) -> int:

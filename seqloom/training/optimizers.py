@@ -1,6 +1,6 @@
 """Update rules by name. Each gives one or more torch optimizers that share the parameters out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from seqloom.config import TrainingConfig
 Optimizers = list[torch.optim.Optimizer]
 
 
-def _adamw(parameters: list[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
+def _adamw(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
     """Weight decay on matrices only: biases and norms have no reason to be small."""
     matrices = [p for p in parameters if p.ndim >= 2]
     vectors = [p for p in parameters if p.ndim < 2]

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from seqloom.config import Section, TrainingConfig
+from seqloom.config import DataConfig, Section, TrainingConfig
 from seqloom.errors import ModelFolderError, RunError
 from seqloom.tasks.folder import read_config
 from seqloom.tasks.task import Task
@@ -25,11 +25,11 @@ from seqloom.training.log import Display
 from seqloom.training.loop import Trainer
 from seqloom.training.process import choose_precision, environment
 
-FEWEST_STEPS = 1_000
-"""Where the length is not given: fewer updates teach no model anything, however small the corpus."""
+PASSES, FEWEST_STEPS = 20, 1_000
+"""Of a run whose length is not given: fewer updates teach no model anything, however small the corpus."""
 
-MAY_CHANGE = {"training.steps", "training.epochs"}
-"""A larger total is the only change allowed to a run."""
+MAY_CHANGE = {"training.steps", "training.epochs", *(f"data.{key}" for key in DataConfig.FILES)}
+"""A larger total is the only change allowed to a run. Of files the contents count, not the place."""
 
 
 def train(task_class: type[Task], config: Any, folder: Path, device: torch.device, display: Display) -> dict[str, Any]:
@@ -39,8 +39,13 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
         RunError: if the folder holds something else, or a run with other settings or data.
     """
     earlier = _read_run(folder)
+    found = latest_whole(folder / "checkpoints", display.say)
     if earlier is not None:
         _require_same(folder, earlier, task_class, config)
+        if found and earlier["data_key"] != task_class.data_key(config):
+            raise RunError(
+                f"{folder}: the data has changed since this run was started; start a new run in another folder"
+            )
     try:
         task = task_class.prepare(config, folder / "data", display.say)
     except BaseException:
@@ -49,22 +54,13 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
         raise
     display.say(f"Run folder: {folder}")
     training: TrainingConfig = config.training
-    total = training.steps or _steps_for(task, training)
+    total = _steps_for(task, training)
     about = earlier or {
         "task": task.name,
-        "config": config.model_dump(mode="json"),
         "precision": str(choose_precision(training.precision, device)).removeprefix("torch."),
-        "data_key": task.data_key,
         "seqloom": version("seqloom"),
         "environment": environment(),
     }
-    found = latest_whole(folder / "checkpoints", display.say)
-    if about["data_key"] != task.data_key:
-        if found:
-            raise RunError(
-                f"{folder}: the data has changed since this run was started; start a new run in another folder"
-            )
-        about["data_key"] = task.data_key
     if found and found[1]["step"] > total:
         raise RunError(
             f"{folder}: has made {found[1]['step']:,} steps already, more than the {total:,} asked for; "
@@ -73,7 +69,7 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
     if found and found[1].get("finished") and found[1]["total"] == total:
         display.say(f"This run is finished ({total:,} steps). Give a larger --steps to continue it.")
         return summary(folder)
-    about |= {"config": config.model_dump(mode="json"), "total": total}
+    about |= {"config": config.model_dump(mode="json"), "data_key": task_class.data_key(config), "total": total}
     write_json(folder / "run.json", about)
     trainer = Trainer(task, training, folder, device, getattr(torch, about["precision"]), total, display)
     if found:
@@ -89,8 +85,12 @@ def summary(folder: Path) -> dict[str, Any]:
 
 
 def _steps_for(task: Task, training: TrainingConfig) -> int:
-    batches = len(task.training_batches().plan(0))
-    return max(FEWEST_STEPS, round(training.epochs * batches / training.accumulate))
+    if training.steps:
+        return training.steps
+    updates = len(task.training_batches().plan(0)) / training.accumulate
+    if training.epochs:
+        return max(1, round(training.epochs * updates))
+    return max(FEWEST_STEPS, round(PASSES * updates))
 
 
 def _read_run(folder: Path) -> dict[str, Any] | None:

@@ -257,7 +257,7 @@ def test_bad_pairs_are_dropped_pairwise_shown_and_named(house):
         f"Dropped from the train corpus: 1 with an empty source (the first: {place / 'train.src'}:3 and "
         f"{place / 'train.tgt'}:3); 1 with a source of 61 tokens or more (the first: {place / 'train.src'}:4 and "
         f"{place / 'train.tgt'}:4); 1 with an empty target (the first: {place / 'train.src'}:5 and "
-        f"{place / 'train.tgt'}:5); all are named in dropped.tsv."
+        f"{place / 'train.tgt'}:5); all are named in {house.folder / 'dropped.tsv'}."
     )
     assert valid.startswith("Dropped from the valid corpus: 1 with an empty source (the first: ")
 
