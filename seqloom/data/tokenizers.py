@@ -12,7 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import sentencepiece
+from numpy.typing import NDArray
 
 from seqloom.errors import DataError, ModelFolderError
 
@@ -174,3 +176,11 @@ def truncate(ids: Iterable[list[int]], max_length: int) -> tuple[list[list[int]]
         count += len(sequence) > max_length
         cut.append(sequence[:max_length])
     return cut, count
+
+
+def pad(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Sequences of ids as one [B, T] array, filled up with PAD at the end."""
+    padded = np.full((len(sequences), max(map(len, sequences), default=0)), PAD, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = sequence
+    return padded

@@ -13,7 +13,7 @@ from seqloom.config import DataConfig, DecodingConfig, ModelConfig, Section, Tra
 from seqloom.data.batch import PairBatch
 from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches
 from seqloom.data.prepare import Prepared, data_key, prepare_pairs
-from seqloom.data.tokenizers import BOS, EOS, PAD, SentencePiece, truncate
+from seqloom.data.tokenizers import BOS, EOS, PAD, SentencePiece, pad, truncate
 from seqloom.decoding.search import Hypothesis, Search
 from seqloom.errors import ConfigError, ModelFolderError
 from seqloom.metrics.translation import score_translations
@@ -225,7 +225,7 @@ class Translate(Task):
         with torch.inference_mode():
             budget = max(batch_tokens // decoding.beam, int(lengths.max(initial=1)))
             for rows in plan_batches(lengths, lengths, budget, order):
-                src = _pad([[*ids[row], EOS] for row in rows]).to(device)
+                src = torch.from_numpy(pad([[*ids[row], EOS] for row in rows])).to(device)
                 found = self._search(model, src, src != PAD, decoding, n_best)
                 texts = self.tgt_tokenizer.decode([h.tokens for best in found for h in best])
                 for row, best in zip(rows.tolist(), found, strict=True):
@@ -239,10 +239,3 @@ class Translate(Task):
     ) -> list[list[Hypothesis]]:
         search = Search(BOS, EOS, decoding.beam, decoding.length_penalty, decoding.max_length, n_best)
         return search.run(model.step, model.start(src, mask), src.size(0), src.device)
-
-
-def _pad(sequences: list[list[int]]) -> Tensor:
-    out = np.full((len(sequences), max(map(len, sequences))), PAD, dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        out[row, : len(sequence)] = sequence
-    return torch.from_numpy(out)

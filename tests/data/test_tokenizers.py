@@ -17,6 +17,7 @@ from seqloom.data.tokenizers import (
     SentencePiece,
     load_tokenizer,
     normalize,
+    pad,
     truncate,
 )
 from seqloom.errors import DataError, ModelFolderError
@@ -246,3 +247,8 @@ def test_damage_never_ends_the_process(tokenizer):
 def test_truncate_cuts_and_counts():
     assert truncate([[4, 5, 6], [7], [], [8, 9]], 2) == ([[4, 5], [7], [], [8, 9]], 1)
     assert truncate([], 2) == ([], 0)
+
+
+def test_padding_stands_at_the_end():
+    assert pad([[5, 7, 9], [], [6]]).tolist() == [[5, 7, 9], [PAD] * 3, [6, PAD, PAD]]
+    assert pad([]).shape == (0, 0)
