@@ -78,7 +78,7 @@ class DataConfig(Section):
         le=65_535,
         description="a pair with a side of more tokens than this, its end token counted, is dropped and shown",
     )
-    batch_tokens: int = Field(4096, ge=8, description="bounds rows x the longer of padded source and target")
+    batch_tokens: int = Field(2048, ge=8, description="bounds rows x the longer of padded source and target")
     strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
 
 
@@ -105,7 +105,15 @@ class ModelConfig(Section):
         ..., ge=1, le=1000, description="encoder depth; num_layers sets both depths at once"
     )
     num_decoder_layers: int = Field(..., ge=1, le=1000, description="decoder depth")
-    dropout: float = Field(..., ge=0, lt=1, description="share of activations set to zero while training")
+    dropout: float = Field(
+        ...,
+        ge=0,
+        lt=1,
+        description="share set to zero, while training, of what each sublayer adds and of the embeddings: the paper's places",
+    )
+    inner_dropout: float = Field(
+        0.0, ge=0, lt=1, description="the same for attention weights and inside the feed-forward layers"
+    )
     positions: Literal["sinusoidal", "none"] = Field(
         "sinusoidal", description="how a token's place is told to the model"
     )

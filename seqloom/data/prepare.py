@@ -25,6 +25,8 @@ from seqloom.errors import DataError, ModelFolderError
 
 STORE_VERSION = 1
 MAX_HELD_OUT = 2_000
+TOLD_EVERY = 200_000
+"""Pairs between two signs of life; a multiple of what is tokenized together."""
 
 Say = Callable[[str], None]
 
@@ -146,7 +148,9 @@ def _write_all(
         ("train", train, train_examples, train_dropped),
         ("valid", valid or train, valid_examples, valid_dropped),
     ):
-        stores[name] = write_corpus(folder / name, examples, files.names(), src, tgt, config.max_length, dropped)
+        stores[name] = write_corpus(
+            folder / name, examples, files.names(), src, tgt, config.max_length, dropped, _progress(name, say)
+        )
         if dropped.counts and config.strict:
             raise DataError(f"the {name} corpus has pairs that would be dropped, and --strict was given: {dropped}")
         require_pairs(stores[name], "training" if name == "train" else "validation", dropped)
@@ -164,6 +168,16 @@ def _write_all(
         "dropped": {"train": dict(train_dropped.counts), "valid": dict(valid_dropped.counts)},
         "held_out": not valid,
     }
+
+
+def _progress(name: str, say: Say) -> Callable[[int], None]:
+    """Says now and then how far a large corpus is."""
+
+    def tell(done: int) -> None:
+        if done % TOLD_EVERY == 0:
+            say(f"Storing the {name} corpus: {done:,} pairs so far ...")
+
+    return tell
 
 
 def _train_tokenizers(config: DataConfig, examples: Iterable[tuple[int, Example]]) -> dict[str, SentencePiece]:

@@ -36,14 +36,25 @@ RESIDUALS: dict[str, type[PostNorm]] = {"post": PostNorm, "pre": PreNorm}
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and feed-forward, each in a residual connection."""
+    """Self-attention and feed-forward, each in a residual connection.
+
+    ``drop`` falls on what a sublayer adds, as in the paper's section 5.4; ``inner_drop`` on attention
+    weights and inside the feed-forward layer, where the paper has none and others have.
+    """
 
     def __init__(
-        self, d_model: int, num_heads: int, d_ff: int, drop: float = 0.0, norm: str = "post", activation: str = "relu"
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        drop: float = 0.0,
+        norm: str = "post",
+        activation: str = "relu",
+        inner_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(d_model, num_heads, drop)
-        self.feedforward = FeedForward(d_model, d_ff, drop, activation)
+        self.attention = MultiHeadAttention(d_model, num_heads, inner_drop)
+        self.feedforward = FeedForward(d_model, d_ff, inner_drop, activation)
         self.attention_residual = RESIDUALS[norm](d_model, drop)
         self.feedforward_residual = RESIDUALS[norm](d_model, drop)
 
@@ -57,12 +68,19 @@ class DecoderBlock(nn.Module):
     """Self-attention, attention to the encoder's output, feed-forward, each in a residual."""
 
     def __init__(
-        self, d_model: int, num_heads: int, d_ff: int, drop: float = 0.0, norm: str = "post", activation: str = "relu"
+        self,
+        d_model: int,
+        num_heads: int,
+        d_ff: int,
+        drop: float = 0.0,
+        norm: str = "post",
+        activation: str = "relu",
+        inner_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(d_model, num_heads, drop)
-        self.cross_attention = MultiHeadAttention(d_model, num_heads, drop)
-        self.feedforward = FeedForward(d_model, d_ff, drop, activation)
+        self.attention = MultiHeadAttention(d_model, num_heads, inner_drop)
+        self.cross_attention = MultiHeadAttention(d_model, num_heads, inner_drop)
+        self.feedforward = FeedForward(d_model, d_ff, inner_drop, activation)
         self.attention_residual = RESIDUALS[norm](d_model, drop)
         self.cross_attention_residual = RESIDUALS[norm](d_model, drop)
         self.feedforward_residual = RESIDUALS[norm](d_model, drop)

@@ -38,7 +38,15 @@ class Encoder(_Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.blocks = nn.ModuleList(
-            EncoderBlock(config.d_model, config.num_heads, config.d_ff, config.dropout, config.norm, config.activation)
+            EncoderBlock(
+                config.d_model,
+                config.num_heads,
+                config.d_ff,
+                config.dropout,
+                config.norm,
+                config.activation,
+                config.inner_dropout,
+            )
             for _ in range(config.num_encoder_layers)
         )
 
@@ -83,7 +91,15 @@ class Decoder(_Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.blocks = nn.ModuleList(
-            DecoderBlock(config.d_model, config.num_heads, config.d_ff, config.dropout, config.norm, config.activation)
+            DecoderBlock(
+                config.d_model,
+                config.num_heads,
+                config.d_ff,
+                config.dropout,
+                config.norm,
+                config.activation,
+                config.inner_dropout,
+            )
             for _ in range(config.num_decoder_layers)
         )
 

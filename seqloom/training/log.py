@@ -42,6 +42,7 @@ class LineDisplay:
         self.seconds = seconds
         self._next = 0.0
         self._total = 0
+        self._score = ""
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -53,9 +54,14 @@ class LineDisplay:
         if record["seconds"] >= self._next or record["step"] == self._total:
             self._next = record["seconds"] + self.seconds
             left = record["seconds"] / max(1, record["step"]) * (self._total - record["step"])
-            self.say(f"step {record['step']:,}/{self._total:,}  {_figures(record)}  {clock(left)} left")
+            self.say(f"step {record['step']:,}/{self._total:,}  {self._figures(record)}  {clock(left)} left")
+
+    def _figures(self, record: dict[str, Any]) -> str:
+        return _figures(record) + self._score
 
     def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None:
+        if best and "bleu" in record:
+            self._score = f"  best BLEU {record['bleu']:.1f}"
         self.say(_validation_line(record, best))
         for sample in evaluation.samples[:1]:
             self.say(f"    {_cut(sample.source)}\n -> {_cut(sample.answer)}\n  = {_cut(sample.reference)}")
@@ -85,7 +91,7 @@ class BarDisplay(LineDisplay):
 
     def step(self, record: dict[str, Any]) -> None:
         steps = f"{record['step']:,}/{self._total:,}"
-        self._progress.update(self._task, completed=record["step"], steps=steps, figures=_figures(record))
+        self._progress.update(self._task, completed=record["step"], steps=steps, figures=self._figures(record))
 
     def stop(self) -> None:
         self._progress.stop()
