@@ -78,7 +78,7 @@ class DataConfig(Section):
         le=65_535,
         description="a pair with a side of more tokens than this, its end token counted, is dropped and shown",
     )
-    batch_tokens: int = Field(2048, ge=8, description="bounds rows x the longer of padded source and target")
+    batch_tokens: int = Field(3072, ge=8, description="bounds rows x the longer of padded source and target")
     strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
 
 
