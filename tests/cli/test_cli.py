@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -155,7 +156,8 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(toy_run: Path) -> None:
-    command = f"{sys.executable} -c 'from seqloom.cli import main; main()' translate {toy_run} | head -n 1"
+    python, run = shlex.quote(sys.executable), shlex.quote(str(toy_run))
+    command = f"{python} -c 'from seqloom.cli import main; main()' translate {run} | head -n 1"
     lines = "1 2\n" * 3000
     done = subprocess.run(["bash", "-c", command], input=lines, capture_output=True, text=True, check=False)
     assert done.returncode == 0
