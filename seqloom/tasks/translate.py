@@ -41,7 +41,8 @@ class Answer(NamedTuple):
     texts: list[str]
     scores: list[float]
     truncated: bool
-    """Whether the source had more tokens than the model reads, so that its end was cut off."""
+    """Whether the source had more tokens than can be read at once, so that its end was cut off; never
+    so for what :mod:`seqloom.pipeline` has cut into sentences."""
 
 
 class Translate(Task):
