@@ -28,6 +28,9 @@ from seqloom.training.process import choose_precision, environment
 PASSES, FEWEST_STEPS = 20, 1_000
 """Of a run whose length is not given: fewer updates teach no model anything, however small the corpus."""
 
+BEFORE_THE_FIRST_STEP = {"data", "data.new", "run.json.new"}
+"""All that a run killed before its run.json was in place can have left."""
+
 MAY_CHANGE = {"training.steps", "training.epochs", *(f"data.{key}" for key in DataConfig.FILES)}
 """A larger total is the only change allowed to a run. Of files the contents count, not the place."""
 
@@ -100,7 +103,7 @@ def _read_run(folder: Path) -> dict[str, Any] | None:
     if not folder.is_dir():
         raise RunError(f"{folder}: is a file, expected a folder for the run or a new name")
     if not path.exists():
-        others = [p.name for p in folder.iterdir() if not p.name.startswith("data")]
+        others = sorted(p.name for p in folder.iterdir() if p.name not in BEFORE_THE_FIRST_STEP)
         if others:
             raise RunError(
                 f"{folder}: is not empty and not a run (it holds {others[0]}); "

@@ -205,6 +205,17 @@ def test_a_killed_run_ends_with_the_weights_of_one_never_killed(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("left", ["data.new/half", "data/prepared.json", "run.json.new"])
+def test_what_a_kill_before_the_first_step_leaves_is_no_hindrance(
+    tmp_path: Path, toy_settings: dict[str, Any], left: str
+) -> None:
+    folder = tmp_path / "run"
+    (folder / left).parent.mkdir(parents=True)
+    (folder / left).write_text("{")
+    run(folder, {**toy_settings, "training.steps": 2})
+    assert (folder / "model" / "config.json").is_file()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
 def test_an_interrupt_saves_and_the_run_can_go_on(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     settings = {
