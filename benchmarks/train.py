@@ -127,7 +127,9 @@ def main() -> None:
     arrange(options.threads)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        task = prepare(folder, {"preset": "small", "dropout": 0.25, "inner_dropout": 0.25})
+        task = prepare(
+            folder, {"preset": "small", "dropout": 0.25, "attention_dropout": 0.25, "feedforward_dropout": 0.25}
+        )
         contestants = {
             "seqloom, bfloat16": our_update(task, torch.bfloat16, folder),
             "plain loop, bfloat16": plain_update(task, torch.bfloat16),

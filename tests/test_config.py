@@ -127,7 +127,7 @@ def test_all_mistakes_come_in_one_report(tmp_path):
         ("training.betas=0.9", "--set: training.betas is 0.9, expected a list in brackets"),
         (
             "training.schedule=liner",
-            "--set: training.schedule is 'liner', expected 'linear', 'inverse_sqrt' or 'noam'; did you mean 'linear'?",
+            "--set: training.schedule is 'liner', expected 'linear', 'cosine', 'wsd', 'inverse_sqrt' or 'noam'; did you mean 'linear'?",
         ),
         (
             "model.preset=bsae",
@@ -138,7 +138,7 @@ def test_all_mistakes_come_in_one_report(tmp_path):
         ("model.num_layer=2", "--set: 'num_layer' is no key of [model]; did you mean 'num_layers'?"),
         ("modl.d_model=2", "--set: 'modl' is no section; did you mean 'model'?"),
         ("zzz.d_model=2", "--set: 'zzz' is no section; known are data, model, training, decoding"),
-        ("decoding.zzz=2", "--set: 'zzz' is no key of [decoding]; known are beam, length_penalty, max_length"),
+        ("decoding.zzz=2", "--set: 'zzz' is no key of [decoding]; known are " + ", ".join(DecodingConfig.model_fields)),
         ("decoding.beam.x=2", "--set: 'beam.x' is no key of [decoding]; did you mean 'beam'?"),
     ],
 )
@@ -341,10 +341,28 @@ def test_a_recipe_says_every_setting_its_default_and_what_it_does():
             else:
                 assert line.startswith(f"{key} = ")
                 assert key in tables[name]
-    assert "  # pre | post: layer normalisation" in text
+    assert "  # pre | post: normalisation" in text
 
 
 def test_every_setting_is_described():
     for section in (DataConfig, ModelConfig, TrainingConfig, DecodingConfig):
         for key, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("90", None), ("90s", 90), ("20m", 1200), ("1h30m", 5400), ("1.5h", 5400), (7, 7)]
+)
+def test_a_time_is_read_in_words(given, expected):
+    if expected is None:
+        with pytest.raises(ConfigError, match="'90' is no time, expected one with its unit, such as 20m or 1h30m"):
+            load_config(Root, flags={"training.budget": given})
+    else:
+        assert load_config(Root, flags={"training.budget": given}).training.budget == expected
+
+
+def test_a_default_gives_way_to_every_other_source(tmp_path):
+    (tmp_path / "recipe.toml").write_text("[model]\nd_model = 64\nnum_heads = 4\n")
+    plan = {"model.d_model": 96, "model.dropout": 0.25, "training.warmup": 7}
+    config = load_config(Root, recipe=tmp_path / "recipe.toml", settings=["training.warmup=9"], defaults=plan)
+    assert (config.model.d_model, config.model.dropout, config.training.warmup) == (64, 0.25, 9)

@@ -45,7 +45,7 @@ class Encoder(_Stack):
                 config.dropout,
                 config.norm,
                 config.activation,
-                config.inner_dropout,
+                config.attention_dropout,
             )
             for _ in range(config.num_encoder_layers)
         )
@@ -98,7 +98,7 @@ class Decoder(_Stack):
                 config.dropout,
                 config.norm,
                 config.activation,
-                config.inner_dropout,
+                config.attention_dropout,
             )
             for _ in range(config.num_decoder_layers)
         )

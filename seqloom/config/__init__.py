@@ -1,0 +1,21 @@
+"""Frozen, checked settings from TOML recipes and flags.
+
+Each section is a pydantic model whose field descriptions become the comments of the recipe that
+``seqloom config TASK`` prints, so a setting is documented in one place. Nothing here knows a
+file format, a model or a task; tasks say which sections they need.
+"""
+
+from seqloom.config.loading import load_config, recipe_text
+from seqloom.config.section import Section
+from seqloom.config.sections import PRESETS, DataConfig, DecodingConfig, ModelConfig, TrainingConfig
+
+__all__ = [
+    "PRESETS",
+    "DataConfig",
+    "DecodingConfig",
+    "ModelConfig",
+    "Section",
+    "TrainingConfig",
+    "load_config",
+    "recipe_text",
+]

@@ -1,0 +1,210 @@
+"""TOML recipes and flags -> checked configs, all mistakes in one report; and back to a recipe."""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from seqloom.config.section import Section
+from seqloom.errors import ConfigError
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+
+def load_config(
+    cls: type[ConfigT],
+    *,
+    recipe: Path | None = None,
+    settings: Iterable[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> ConfigT:
+    """Builds a config from defaults, a recipe, ``section.key=value`` settings and flags, in that order.
+
+    Later sources win. Every mistake in all of them is collected and reported at once.
+
+    Args:
+        cls: The root config of a task; its fields are sections.
+        recipe: A TOML file with one table for each section.
+        settings: ``section.key=value``, the value in TOML or as bare text.
+        flags: ``{"section.key": value}``; a ``None`` is a flag that was not given.
+        defaults: in the same form, what is better here than the defaults of the sections.
+
+    Raises:
+        ConfigError: One line for each mistake, with a suggestion for a misspelt key.
+    """
+    mistakes: list[str] = []
+    sources = [
+        (_read_flags(defaults or {}), "the plan"),
+        (_read_recipe(recipe, mistakes), str(recipe)),
+        (_read_settings(settings, mistakes), "--set"),
+        (_read_flags(flags or {}), "--{key}"),
+    ]
+    values: dict[str, dict[str, Any]] = {}
+    origin: dict[str, str] = {}
+    for source, label in sources:
+        for section, table in source.items():
+            for key, value in _section(cls, section).spelt_out(table).items():
+                where = origin[f"{section}.{key}"] = label.replace("{key}", key.replace("_", "-"))
+                origin.setdefault(section, where)
+                try:
+                    values.setdefault(section, {})[key] = _expand(value)
+                except KeyError as unset:
+                    mistakes.append(
+                        f"{where}: {section}.{key} names the environment variable {unset.args[0]}, which is not set; "
+                        f"export it before starting"
+                    )
+    try:
+        config = cls.model_validate(values)
+    except ValidationError as error:
+        mistakes.extend(_describe(cls, problem, origin) for problem in error.errors())
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return config
+
+
+def _read_recipe(path: Path | None, mistakes: list[str]) -> dict[str, dict[str, Any]]:
+    if path is None:
+        return {}
+    try:
+        recipe = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        mistakes.append(
+            f"{path}: cannot be read ({error.strerror}); give a TOML recipe, `seqloom config translate` prints one"
+        )
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        mistakes.append(f"{path}: is not TOML: {error}")
+        return {}
+    mistakes += [
+        f"{path}: '{key}' stands outside of any section, expected [section] and then {key} = value"
+        for key, table in recipe.items()
+        if not isinstance(table, dict)
+    ]
+    return {section: table for section, table in recipe.items() if isinstance(table, dict)}
+
+
+def _read_settings(settings: Iterable[str], mistakes: list[str]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        section, _, key = (part.strip() for part in name.partition("."))
+        if equals and section and key:
+            tables.setdefault(section, {})[key] = _toml_value(text.strip())
+        else:
+            mistakes.append(f"--set {setting}: expected section.key=value, such as model.d_model=256")
+    return tables
+
+
+def _read_flags(flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in flags.items():
+        section, _, key = name.partition(".")
+        if value is not None:
+            tables.setdefault(section, {})[key] = value
+    return tables
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # bare words need no quotes on a command line
+
+
+def _expand(value: Any) -> Any:
+    """Replaces ${NAME} in strings, so that a recipe names data without naming a machine."""
+    if isinstance(value, str):
+        return re.sub(r"\$\{(\w+)\}", lambda name: os.environ[name[1]], value)
+    if isinstance(value, list | tuple):
+        return [_expand(item) for item in value]
+    return value
+
+
+EXPECTED = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "string": "a text in quotes",
+    "tuple": "a list in brackets",
+    "finite_number": "a finite number",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "missing": "one value more",
+    "too_long": "{max_length} values",
+}
+"""What was expected, by the beginning of the name that pydantic gives to the problem."""
+
+
+def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str]) -> str:
+    """One sentence for one of pydantic's findings."""
+    location = [str(part) for part in problem["loc"]]
+    name = ".".join(location[:2])
+    where = f"{origin[name]}: " if name in origin else ""
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = _keys(cls if len(location) == 1 else _section(cls, location[0]))
+        what = "section" if len(location) == 1 else f"key of [{location[0]}]"
+        return f"{where}'{location[-1]}' is no {what}; {_hint(location[-1], known) or 'known are ' + ', '.join(known)}"
+    if kind == "value_error":
+        return f"{where}[{name}] {context['error']}"
+    if kind == "literal_error":
+        expected, hint = context["expected"], _hint(problem["input"], re.findall("'(.*?)'", context["expected"]))
+        return f"{where}{name} is {problem['input']!r}, expected {expected}{hint and '; ' + hint}"
+    expected = next((text for start, text in EXPECTED.items() if kind.startswith(start)), problem["msg"])
+    return f"{where}{name} is {problem['input']!r}, expected {expected.format(**context)}"
+
+
+def _hint(word: Any, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+def _section(cls: type[Section], name: str) -> type[Section]:
+    """The class of a section; for one that does not exist, one without keys."""
+    annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else Section
+
+
+def _keys(cls: type[Section]) -> list[str]:
+    return [*cls.model_fields, *cls.SHORTHANDS]
+
+
+def recipe_text(config: Section, heading: str) -> str:
+    """The config as a commented TOML recipe that :func:`load_config` reads back as the same."""
+    lines = [f"# {heading}", ""]
+    for section_name, section in config:
+        lines += [f"# {(type(section).__doc__ or '').splitlines()[0]}", f"[{section_name}]"]
+        for key, field in type(section).model_fields.items():
+            value = getattr(section, key)
+            setting = f"{key} = {_to_toml(value)}" if value is not None else f"# {key} ="
+            if key in section.implied():
+                setting = f"# {setting}"
+            lines.append(f"{setting:<32}  # {_comment(field)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _comment(field: FieldInfo) -> str:
+    choices = getattr(field.annotation, "__args__", ())
+    listed = " | ".join(choices) + ": " if choices and all(isinstance(c, str) for c in choices) else ""
+    return f"{listed}{field.description}"
+
+
+def _to_toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # all else that JSON writes is TOML
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_to_toml(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,292 @@
+"""The settings of each section; a field's description becomes the comment of a recipe, its only documentation."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from seqloom.config.section import Duration, Section, Texts
+
+
+class DataConfig(Section):
+    """Which files, cut into which tokens and batches."""
+
+    FILES: ClassVar[tuple[str, ...]] = ("src", "tgt", "data", "valid_src", "valid_tgt", "valid_data", "tokenizer_file")
+    """The keys that name files."""
+
+    src: Texts = Field((), description="source files, one sentence a line; ${NAME} is read from the environment")
+    tgt: Texts = Field((), description="target files, line by line the translation of src")
+    data: Texts = Field((), description="files that hold both sides: TSV, CSV, JSONL, Parquet, TMX, PO, XLIFF")
+    valid_src: Texts = Field((), description="validation source; without validation files a share is held out")
+    valid_tgt: Texts = Field((), description="validation target")
+    valid_data: Texts = Field((), description="validation files that hold both sides")
+    src_lang: str = Field("", description='source language as a short code, such as "zh"')
+    tgt_lang: str = Field("", description='target language, such as "en"; it chooses how scores are computed')
+    both_directions: bool = Field(
+        False, description="one model for both ways: every pair is also learnt the other way round"
+    )
+    directions: Texts = Field(
+        (),
+        description='for a model of several languages: "en-de" or the like for each training file (pairs of src and tgt first, then data)',
+    )
+    valid_directions: Texts = Field((), description="the same for each validation file")
+    weights: tuple[float, ...] = Field(
+        (),
+        description="how often a pass over the data sees each training file (src and tgt first, then data): 2 is twice, 0.1 a tenth, another one each time",
+    )
+    domains: Texts = Field((), description="a name for each training file, for the reports")
+    inline_tags: Literal["strip", "keep"] = Field(
+        "strip", description="what becomes of the markup inside of TMX and XLIFF sentences, on both sides alike"
+    )
+    valid_share: float = Field(
+        0.01,
+        gt=0,
+        lt=0.5,
+        description="share of the pairs that is held out when no validation files are given (at most 2,000 pairs)",
+    )
+    tokenizer: Literal["bpe", "unigram", "characters", "words"] = Field(
+        "bpe",
+        description="how text is cut: byte-pair encoding, a unigram language model, characters, or words (Chinese by its dictionary)",
+    )
+    tokenizer_file: Texts = Field(
+        (), description="your own SentencePiece model instead; two files are one for each side"
+    )
+    subword_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="chance that a merge of bpe is left out, so that each pass cuts words anew; for unigram, that a cutting is sampled",
+    )
+    vocab_size: int = Field(
+        8000, ge=300, le=1_000_000, description="at most this many pieces a vocabulary; a small corpus gets fewer"
+    )
+    joint_vocab: bool = Field(True, description="one vocabulary for both sides, or one each")
+    character_coverage: float = Field(
+        0.9998,
+        gt=0.5,
+        le=1,
+        description="share of the text whose characters get pieces of their own; rarer ones are spelt in bytes",
+    )
+    max_length: int = Field(
+        256,
+        ge=4,
+        le=65_535,
+        description="a pair with a side of more tokens than this, its end token counted, is dropped and shown",
+    )
+    batch_tokens: int = Field(3072, ge=8, description="bounds rows x the longer of padded source and target")
+    strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"d_model": 128, "d_ff": 512, "num_heads": 4, "num_layers": 3, "dropout": 0.1, "norm": "pre"},
+    "small": {"d_model": 256, "d_ff": 1024, "num_heads": 8, "num_layers": 3, "dropout": 0.2, "norm": "pre"},
+    # The two models of "Attention Is All You Need", table 3.
+    "base": {"d_model": 512, "d_ff": 2048, "num_heads": 8, "num_layers": 6, "dropout": 0.1, "norm": "post"},
+    "big": {"d_model": 1024, "d_ff": 4096, "num_heads": 16, "num_layers": 6, "dropout": 0.3, "norm": "post"},
+}
+
+
+class ModelConfig(Section):
+    """The sizes and parts of the network. What is not given comes from ``preset``."""
+
+    kind: Literal["transformer"] = Field("transformer", description="the architecture")
+    preset: Literal["tiny", "small", "base", "big"] = Field(
+        "small", description="where the sizes below come from; base and big are those of Vaswani et al. 2017"
+    )
+    d_model: int = Field(..., ge=2, le=65_536, description="width of the model")
+    d_ff: int = Field(..., ge=1, le=262_144, description="width inside the feed-forward layers")
+    num_heads: int = Field(..., ge=1, description="attention heads; d_model must be a multiple of it")
+    num_kv_heads: int | None = Field(
+        None,
+        ge=1,
+        description="heads of keys and values, each shared by several queries (grouped-query attention); num_heads unless given",
+    )
+    num_encoder_layers: int = Field(
+        ..., ge=1, le=1000, description="encoder depth; num_layers sets both depths at once"
+    )
+    num_decoder_layers: int = Field(..., ge=1, le=1000, description="decoder depth")
+    dropout: float = Field(
+        ...,
+        ge=0,
+        lt=1,
+        description="share set to zero, while training, of what each sublayer adds and of the embeddings: the paper's places",
+    )
+    embedding_dropout: float | None = Field(
+        None, ge=0, lt=1, description="the same for the embeddings alone; dropout unless given"
+    )
+    attention_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the attention weights set to zero while training"
+    )
+    feedforward_dropout: float = Field(0.0, ge=0, lt=1, description="the same inside of the feed-forward layers")
+    positions: Literal["sinusoidal", "learned", "rotary", "alibi", "t5", "shaw", "index", "random", "none"] = Field(
+        "sinusoidal", description="how a token's place is told to the model"
+    )
+    max_positions: int = Field(
+        1024, ge=1, le=1_000_000, description="places that learned and random positions have; there is nothing beyond"
+    )
+    norm: Literal["pre", "post"] = Field(
+        ..., description="normalisation before each sublayer, or after each residual sum as in the paper"
+    )
+    normalization: Literal["layer", "rms"] = Field(
+        "layer", description="by mean and variance, or by the root mean square alone"
+    )
+    linear: Literal["plain", "weight_norm"] = Field(
+        "plain",
+        description="linear layers as they are, or with length and direction of each weight vector learnt apart",
+    )
+    activation: Literal["relu", "gelu", "swiglu", "geglu"] = Field(
+        "relu",
+        description="the non-linearity of the feed-forward layers; the last two are gated, with d_ff counted after the gate",
+    )
+    tied_embeddings: Literal["all", "output", "inputs", "none"] = Field(
+        "all",
+        description="what shares weights: source, target embedding and output projection; target embedding and output; both embeddings; nothing. all and inputs need a joint vocabulary",
+    )
+
+    SHORTHANDS: ClassVar[tuple[str, ...]] = ("num_layers",)
+
+    @classmethod
+    def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``preset`` gives what is not given beside it, ``num_layers`` both depths."""
+        preset = PRESETS.get(str(given.get("preset")), {})
+        values: dict[str, Any] = {}
+        for source in (preset, given):
+            values |= {key: value for key, value in source.items() if key != "num_layers"}
+            if "num_layers" in source:
+                for key in ("num_encoder_layers", "num_decoder_layers"):
+                    values[key] = source.get(key, source["num_layers"])
+        return values
+
+    def implied(self) -> set[str]:
+        """What is as in the preset: to state it would hide a change of the preset."""
+        return {
+            key for key, value in self.spelt_out({"preset": self.preset}).items() if value == getattr(self, key)
+        } - {"preset"}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        default = cls.model_fields["preset"].default
+        return cls.spelt_out({"preset": default}) | cls.spelt_out(given)
+
+    @model_validator(mode="after")
+    def _check_width(self) -> "ModelConfig":
+        if self.d_model % self.num_heads:
+            raise ValueError(f"d_model ({self.d_model}) must be a multiple of num_heads ({self.num_heads})")
+        if self.num_heads % (self.num_kv_heads or self.num_heads):
+            raise ValueError(f"num_heads ({self.num_heads}) must be a multiple of num_kv_heads ({self.num_kv_heads})")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"d_model ({self.d_model}) must be even: sinusoidal positions pair sine with cosine")
+        if self.positions == "rotary" and self.d_model // self.num_heads % 2:
+            raise ValueError(
+                f"d_model / num_heads ({self.d_model // self.num_heads}) must be even: rotary positions turn pairs"
+            )
+        return self
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainingConfig(Section):
+    """How the weights are found."""
+
+    steps: int | None = Field(None, ge=1, description="updates in all; without it, `epochs` decides")
+    epochs: float | None = Field(
+        None, gt=0, description="passes over the data; without steps and epochs, 20 passes and at least 1,000 updates"
+    )
+    budget: Duration | None = Field(
+        None,
+        gt=0,
+        description="wall-clock time in all, such as 20m or 1h30m, instead of steps: sizes and schedule that are not given are chosen for it",
+    )
+    init_from: str = Field("", description="a run or model folder whose weights and vocabulary to start from")
+    freeze: Texts = Field((), description='weights that stay as they are, by name with wildcards, such as "encoder.*"')
+    optimizer: Literal["adamw", "adam", "muon"] = Field(
+        "adamw",
+        description="the update rule: with weight decay apart, as in the paper, or orthogonalised steps for the matrices",
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="the highest rate that the schedule reaches")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.98), description="decay of Adam's first and second moment")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay of matrices (not of biases and norms)")
+    schedule: Literal["linear", "cosine", "wsd", "inverse_sqrt", "noam"] = Field(
+        "linear",
+        description="after the warm-up: straight down to zero; along a cosine; flat and then down (warm-up, stable, decay); with the inverse square root of the step; noam takes its height from d_model as in the paper, section 5.3",
+    )
+    decay: float = Field(0.4, gt=0, le=1, description="share of the run over which wsd goes down")
+    warmup: int = Field(400, ge=0, description="updates over which the rate rises")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of the target's probability spread over the whole vocabulary"
+    )
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
+    accumulate: int = Field(1, ge=1, description="batches that make one update")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto takes bfloat16 for matrix products where this processor is fast at it"
+    )
+    validate_every: int = Field(500, ge=1, description="updates between two validations")
+    checkpoint_every: int = Field(500, ge=1, description="updates between two checkpoints")
+    average: int = Field(
+        5, ge=1, description="at the end, the mean of the weights of this many last checkpoints is tried too"
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="a running mean of the weights with this decay a step, such as 0.999, is tried at the end too; 0 for none",
+    )
+    consistency: float = Field(
+        0.0, ge=0, description="weight of R-Drop: two dropout masks should predict the same; makes steps twice as long"
+    )
+    patience: int = Field(
+        0, ge=0, description="stop after this many validations without a better BLEU; 0 never stops early"
+    )
+    seed: int = Field(1, ge=0, lt=2**63, description="everything random follows from it")
+
+
+class DecodingConfig(Section):
+    """How an answer is searched for."""
+
+    beam: int = Field(4, ge=1, le=1000, description="hypotheses kept at each step; 1 is greedy search")
+    length_penalty: float = Field(
+        1.0, ge=0, le=10, description="alpha: a hypothesis scores sum of log-probabilities / length^alpha"
+    )
+    max_length: int = Field(256, ge=1, le=65_535, description="longest output in tokens")
+    min_length: int = Field(0, ge=0, le=65_535, description="shortest output in tokens")
+    max_length_ratio: float = Field(
+        0.0, ge=0, description="longest output as a multiple of the source's tokens, and 10 more; 0 for no such bound"
+    )
+    min_length_ratio: float = Field(
+        0.0, ge=0, le=10, description="shortest output as a multiple of the source's tokens"
+    )
+    length_formula: Literal["power", "gnmt"] = Field(
+        "power",
+        description="what a hypothesis' log-probability is divided by: length^alpha, or GNMT's ((5 + length) / 6)^alpha",
+    )
+    coverage_penalty: float = Field(
+        0.0, ge=0, le=10, description="beta of GNMT's penalty for source words that attention has left out"
+    )
+    repetition_penalty: float = Field(
+        1.0, ge=1, le=10, description="logits of tokens said already are divided by this (multiplied where negative)"
+    )
+    no_repeat_ngram: int = Field(0, ge=0, le=100, description="no sequence of so many tokens comes twice; 0 allows all")
+    sample: bool = Field(
+        False, description="draw tokens at random instead of searching for the best; beam is then the number of draws"
+    )
+    temperature: float = Field(1.0, gt=0, le=100, description="of sampling: below 1 is bolder, above 1 wilder")
+    top_k: int = Field(0, ge=0, description="sample among so many best tokens; 0 for all")
+    top_p: float = Field(1.0, gt=0, le=1, description="sample among the best tokens that make up this probability")
+    min_p: float = Field(
+        0.0, ge=0, le=1, description="sample among tokens at least this share as probable as the best one"
+    )
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="beam search in groups of one that each lose this much for a token that an earlier group took; for n-best lists that differ",
+    )
+    mbr: Literal["none", "chrf", "bleu"] = Field(
+        "none",
+        description="choose, of the n-best or the samples, the one that agrees most with all others by this score (minimum Bayes risk)",
+    )
+    seed: int = Field(1, ge=0, lt=2**63, description="of sampling")
