@@ -1,14 +1,24 @@
 """What a training step receives."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqloom.data.corpus import Corpus
+from seqloom.data.corpus import Sentences
 from seqloom.data.tokenizers import BOS, EOS, PAD
+
+
+class Pairs(Protocol):
+    """What batches are made of: a corpus, or one as a certain pass over it sees it."""
+
+    @property
+    def src(self) -> Sentences: ...
+    @property
+    def tgt(self) -> Sentences: ...
 
 
 @dataclass(frozen=True)
@@ -45,17 +55,22 @@ class PairBatch:
     def positions(self) -> int:
         return self.src.numel() + self.tgt.numel()
 
+    def parts(self, count: int) -> "list[PairBatch]":
+        """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn."""
+        taken = [slice(start, None, count) for start in range(min(count, len(self.rows)))]
+        return [PairBatch(self.src[t], self.tgt[t], self.targets[t], self.rows[t]) for t in taken]
+
     def to(self, device: torch.device) -> "PairBatch":
         src, tgt, targets = (tensor.to(device, non_blocking=True) for tensor in (self.src, self.tgt, self.targets))
         return PairBatch(src, tgt, targets, self.rows)
 
 
-def collate(corpus: Corpus, rows: NDArray[np.int64]) -> PairBatch:
-    """The pairs ``rows`` of a corpus as one batch."""
+def collate(pairs: Pairs, rows: NDArray[np.int64]) -> PairBatch:
+    """The pairs ``rows`` as one batch."""
     rows = np.asarray(rows, dtype=np.int64)
     return PairBatch(
-        src=torch.from_numpy(corpus.src.padded(rows, PAD, after=EOS)),
-        tgt=torch.from_numpy(corpus.tgt.padded(rows, PAD, before=BOS)),
-        targets=torch.from_numpy(corpus.tgt.padded(rows, PAD, after=EOS)),
+        src=torch.from_numpy(pairs.src.padded(rows, PAD, after=EOS)),
+        tgt=torch.from_numpy(pairs.tgt.padded(rows, PAD, before=BOS)),
+        targets=torch.from_numpy(pairs.tgt.padded(rows, PAD, after=EOS)),
         rows=rows,
     )

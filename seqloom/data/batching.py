@@ -4,12 +4,13 @@ The order of an epoch is a pure function of (seed, epoch), so a position in the 
 numbers, and a run that was stopped goes on with the very batch that it would have seen.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.data.batch import PairBatch, collate
+from seqloom.data.batch import PairBatch, Pairs, collate
 from seqloom.data.corpus import Corpus
 from seqloom.errors import DataError
 
@@ -17,13 +18,13 @@ from seqloom.errors import DataError
 def plan_batches(
     src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64], batch_tokens: int, order: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
-    """Cuts a corpus into batches of at most ``batch_tokens`` = rows x longer padded side.
+    """Cuts pairs into batches of at most ``batch_tokens`` = rows x longer padded side.
 
     Args:
         src_lengths: tokens of each source, the end token included.
         tgt_lengths: tokens of each target, likewise.
         batch_tokens: the budget; no sentence may be longer.
-        order: a permutation of the rows; it decides between pairs of about the same lengths.
+        order: the rows, shuffled; it decides between pairs of about the same lengths.
 
     Returns:
         The rows of each batch, short pairs first.
@@ -53,41 +54,81 @@ def plan_batches(
     return batches
 
 
-class TrainingBatches:
-    """An endless stream of shuffled batches whose position can be saved and restored."""
+def rows_of_epoch(group: NDArray[np.int32], weights: Sequence[float], seed: int, epoch: int) -> NDArray[np.int64]:
+    """The pairs that an epoch sees, in ascending order, one of group g ``weights[g]`` times.
 
-    def __init__(self, corpus: Corpus, batch_tokens: int, seed: int) -> None:
+    Of the fraction of a weight, each epoch takes the next part of the group, in an order shuffled
+    once: with 0.1, ten epochs see every pair once, and with 1.1 eleven times.
+    """
+    parts = [np.empty(0, np.int64)]
+    for number, weight in enumerate(weights):
+        rows = np.flatnonzero(group == number)
+        parts += [rows] * int(weight)
+        share = weight % 1 * len(rows)
+        if share:
+            random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number,))))
+            taken = np.arange(math.floor(share * epoch), math.floor(share * (epoch + 1)))
+            parts.append(random.permutation(rows)[taken % len(rows)])
+    return np.sort(np.concatenate(parts))
+
+
+class TrainingBatches:
+    """An endless stream of shuffled batches whose position can be saved and restored.
+
+    Args:
+        batch_tokens: see ``plan_batches``.
+        weights: how often an epoch sees the pairs of each group of the corpus; once, without.
+        resample: (rows, seed, epoch) -> those pairs as the epoch sees them; as stored, without.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        batch_tokens: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        resample: Callable[[NDArray[np.int64], int, int], Pairs] | None = None,
+    ) -> None:
         self.corpus = corpus
         self.batch_tokens = batch_tokens
         self.seed = seed
+        self.weights = weights if weights is not None else [1.0] * len(corpus.groups)
+        self.resample = resample
         self.epoch = 0
         self.position = 0
         # The end token counts.
-        self._src = corpus.src.lengths + 1
-        self._tgt = corpus.tgt.lengths + 1
-        longest = np.maximum(self._src, self._tgt)
+        longest = np.maximum(corpus.src.lengths, corpus.tgt.lengths) + 1
         if len(longest) and longest.max() > batch_tokens:
             index = int(longest.argmax())
             raise DataError(
                 f"{corpus.where(index)}: {int(longest[index]):,} tokens do not fit into a batch of {batch_tokens:,}; "
                 f"raise data.batch_tokens or lower data.max_length"
             )
-        self._planned: tuple[int, list[NDArray[np.int64]]] | None = None
+        if not np.take(self.weights, corpus.group).any():
+            raise DataError("data.weights are 0 for all pairs that there are; give some of them more")
+        self._planned: tuple[int, Pairs, list[NDArray[np.int64]]] | None = None
 
     def plan(self, epoch: int) -> list[NDArray[np.int64]]:
         """The rows of every batch of an epoch, in their order."""
+        return self._plan(epoch)[1]
+
+    def _plan(self, epoch: int) -> tuple[Pairs, list[NDArray[np.int64]]]:
         if self._planned is None or self._planned[0] != epoch:
+            self._planned = None  # what was resampled for the last one need not be kept
             random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            batches = plan_batches(self._src, self._tgt, self.batch_tokens, random.permutation(len(self.corpus)))
-            self._planned = epoch, [batches[i] for i in random.permutation(len(batches))]
-        return self._planned[1]
+            rows = rows_of_epoch(self.corpus.group, self.weights, self.seed, epoch)
+            pairs = self.resample(np.unique(rows), self.seed, epoch) if self.resample else self.corpus
+            order = rows[random.permutation(len(rows))]
+            batches = plan_batches(pairs.src.lengths + 1, pairs.tgt.lengths + 1, self.batch_tokens, order)
+            self._planned = epoch, pairs, [batches[i] for i in random.permutation(len(batches))]
+        return self._planned[1:]
 
     def __iter__(self) -> Iterator[PairBatch]:
         while True:
-            batches = self.plan(self.epoch)
+            pairs, batches = self._plan(self.epoch)
             while self.position < len(batches):
                 self.position += 1
-                yield collate(self.corpus, batches[self.position - 1])
+                yield collate(pairs, batches[self.position - 1])
             self.epoch += 1
             self.position = 0
 
@@ -101,9 +142,16 @@ class TrainingBatches:
         self._planned = None
 
 
-def evaluation_batches(corpus: Corpus, batch_tokens: int) -> Iterator[PairBatch]:
-    """Every pair of a corpus once, short ones first."""
-    order = np.arange(len(corpus))
-    budget = max(batch_tokens, int(max(corpus.src.lengths.max(initial=0), corpus.tgt.lengths.max(initial=0))) + 1)
-    for rows in plan_batches(corpus.src.lengths + 1, corpus.tgt.lengths + 1, budget, order):
-        yield collate(corpus, rows)
+def sample_rows(count: int, at_most: int | None) -> NDArray[np.int64]:
+    """The rows of a corpus of ``count`` pairs, or a fixed sample of them, in their order."""
+    if at_most is None or at_most >= count:
+        return np.arange(count)
+    return np.sort(np.random.Generator(np.random.PCG64(0)).permutation(count)[:at_most])
+
+
+def evaluation_batches(corpus: Corpus, batch_tokens: int, rows: NDArray[np.int64]) -> Iterator[PairBatch]:
+    """The pairs ``rows`` of a corpus once each, short ones first."""
+    src, tgt = corpus.src.lengths + 1, corpus.tgt.lengths + 1
+    budget = max(batch_tokens, int(max(src[rows].max(initial=1), tgt[rows].max(initial=1))))
+    for chosen in plan_batches(src, tgt, budget, rows):
+        yield collate(corpus, chosen)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqloom.data.readers import Example, origin
-from seqloom.data.tokenizers import Tokenizer
+from seqloom.data.tokenizers import Encoder
 from seqloom.errors import DataError
 
 CHUNK = 20_000
@@ -55,9 +55,9 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         self.groups: list[list[str]] = about["groups"]
-        self.src = _Side(folder, "src", about["src_dtype"])
-        self.tgt = _Side(folder, "tgt", about["tgt_dtype"])
-        self._group = np.load(folder / "group.npy", mmap_mode="r")
+        self.src = Sentences.open(folder, "src", about["src_dtype"])
+        self.tgt = Sentences.open(folder, "tgt", about["tgt_dtype"])
+        self.group: NDArray[np.int32] = np.load(folder / "group.npy", mmap_mode="r")
         self._line = np.load(folder / "line.npy", mmap_mode="r")
 
     def __len__(self) -> int:
@@ -65,21 +65,26 @@ class Corpus:
 
     def where(self, index: int) -> str:
         """``file:line`` of an example."""
-        return origin(self.groups[int(self._group[index])], int(self._line[index]))
+        return origin(self.groups[int(self.group[index])], int(self._line[index]))
 
 
-class _Side:
-    """One side of all pairs."""
+class Sentences:
+    """One side of all pairs: ``tokens`` of all, one after another, and the N + 1 ``offsets`` between them."""
 
-    def __init__(self, folder: Path, name: str, dtype: str) -> None:
-        self.offsets: NDArray[np.int64] = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
-        self.lengths: NDArray[np.int64] = np.diff(self.offsets)
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+        self.tokens = tokens
+        self.offsets = offsets
+        self.lengths: NDArray[np.int64] = np.diff(offsets)
+
+    @classmethod
+    def open(cls, folder: Path, name: str, dtype: str) -> "Sentences":
+        offsets = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
         path = folder / f"{name}.bin"
         size = path.stat().st_size
-        if size != int(self.offsets[-1]) * np.dtype(dtype).itemsize:
+        if size != int(offsets[-1]) * np.dtype(dtype).itemsize:
             raise ValueError(f"{path}: has {size:,} bytes and not as many as its offsets tell")
         # An empty file cannot be mapped.
-        self.tokens = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype)
+        return cls(np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype), offsets)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
@@ -124,16 +129,18 @@ def write_corpus(
     folder: Path,
     examples: Iterable[tuple[int, Example]],
     groups: list[list[str]],
-    src_tokenizer: Tokenizer,
-    tgt_tokenizer: Tokenizer,
+    src_tokenizer: Encoder,
+    tgt_tokenizer: Encoder,
     max_length: int,
     dropped: Dropped,
     progress: Callable[[int], None] = lambda done: None,
+    tags: Sequence[int] = (),
 ) -> Corpus:
     """Tokenizes ``examples`` into a new store, leaving out pairs with an empty or over-long side.
 
     ``max_length`` bounds the tokens of a side with its end token. ``progress`` is told how many
-    pairs were read. Resident memory is bounded by a chunk and 20 bytes a pair.
+    pairs were read. ``tags`` has a token for each group, to be put before its sources. Resident
+    memory is bounded by a chunk and 20 bytes a pair.
     """
     folder.mkdir(parents=True)
     src, tgt = _Writer(folder, "src", src_tokenizer.vocab_size), _Writer(folder, "tgt", tgt_tokenizer.vocab_size)
@@ -145,7 +152,9 @@ def write_corpus(
         tgt_ids = tgt_tokenizer.encode([example.tgt for _, example in chunk])
         kept = []
         for index, (group, example) in enumerate(chunk):
-            reason = _reason_to_drop(src_ids[index], tgt_ids[index], max_length)
+            if tags and src_ids[index]:
+                src_ids[index].insert(0, tags[group])
+            reason = example.left_out or _reason_to_drop(src_ids[index], tgt_ids[index], max_length)
             if reason:
                 dropped.add(reason, origin(groups[group], example.line))
             else:

@@ -8,7 +8,8 @@ and renamed when whole, so what is there is complete.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain, compress
 from pathlib import Path
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 
 from seqloom.config import DataConfig
 from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
-from seqloom.data.readers import Example, PairFiles
-from seqloom.data.tokenizers import SentencePiece, load_tokenizer, normalize
+from seqloom.data.corpus_files import CorpusFiles, has_tags, languages_of, open_files
+from seqloom.data.languages import Direction
+from seqloom.data.lengths import LengthRatio
+from seqloom.data.readers import LANGUAGES, Example, PairFiles, format_of
+from seqloom.data.tokenizers import SPACE, TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
 from seqloom.errors import DataError, ModelFolderError
 
 STORE_VERSION = 1
@@ -37,16 +41,32 @@ class Prepared:
 
     train: Corpus
     valid: Corpus
-    src_tokenizer: SentencePiece
-    tgt_tokenizer: SentencePiece
+    src_tokenizer: Tokenizer
+    tgt_tokenizer: Tokenizer
     key: str
     """Changes with the files, the settings and the version of the store."""
     about: dict[str, Any]
+    languages: tuple[str, str]
+    """Source and target; of the first direction where there are several."""
+    directions: tuple[Direction, ...]
+    """Of each group of ``train``; empty where there is but one, which has no tag."""
+    valid_directions: tuple[Direction, ...]
+    """Likewise of ``valid``."""
+    weights: tuple[float, ...]
+    """How often a pass over ``train`` sees the pairs of each group."""
+    domains: dict[str, int]
+    """Pairs to train on by domain; by file where domains were not named."""
 
 
 def data_key(config: DataConfig) -> str:
     """A digest of the files and settings that a prepared folder is built from."""
-    return _key(_contents(config, *_files(config)))
+    return _key(_contents(config, open_files(config)))
+
+
+def training_pairs(config: DataConfig) -> PairFiles:
+    """The files to train on, each read once, to look at before they are prepared."""
+    once = config.model_copy(update={"both_directions": False})
+    return open_files(once, languages_of(config, lambda _: None)).train
 
 
 def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
@@ -55,43 +75,47 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
     Raises:
         DataError: for anything in the files that should not be trained on.
     """
-    train, valid = _files(config)
-    contents = _contents(config, train, valid)
+    contents = _contents(config, open_files(config))
     key = _key(contents)
-    prepared = _open(folder, key)
+    prepared = _open(config, folder, key)
     if prepared is None:
         if _is_ours(folder):
             say("The data or its settings have changed since it was prepared: preparing it again.")
-        _build(config, train, valid, folder, {"key": key, **contents}, say)
-        prepared = _open(folder, key)
+        languages = languages_of(config, say)
+        about = {"key": key, **contents, "languages": list(languages)}
+        _build(config, open_files(config, languages), folder, about, say)
+        prepared = _open(config, folder, key)
         assert prepared is not None
+    unseen = [name for name, weight in zip(prepared.train.groups, prepared.weights, strict=True) if not weight]
+    if unseen:
+        names = ", ".join(" and ".join(name) for name in unseen)
+        say(f"Weight 0: no pair of {names} is trained on.")
     return prepared
 
 
-def _files(config: DataConfig) -> tuple[PairFiles, PairFiles]:
-    """The files to train on and to validate with; the latter may be none."""
-    train = PairFiles(config.src, config.tgt, config.data)
-    valid = PairFiles(config.valid_src, config.valid_tgt, config.valid_data, name="validation")
-    if not train:
-        raise DataError("no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv")
-    return train, valid
-
-
-def _contents(config: DataConfig, train: PairFiles, valid: PairFiles) -> dict[str, Any]:
-    languages = {"src_lang", "tgt_lang"}
+def _contents(config: DataConfig, files: CorpusFiles) -> dict[str, Any]:
+    excluded = {*DataConfig.FILES, "batch_tokens", "subword_dropout", "weights", "domains"}
+    paths = [group.paths[0] for group in files.train.groups + files.valid.groups if len(group.paths) == 1]
+    if not has_tags(config) and not any(format_of(path) in LANGUAGES for path in paths):
+        excluded |= {"src_lang", "tgt_lang"}  # nothing is chosen by them
     return {
         "version": STORE_VERSION,
-        "settings": config.model_dump(mode="json", exclude={*DataConfig.FILES, *languages, "batch_tokens"}),
-        "train": train.fingerprint(),
-        "valid": valid.fingerprint(),
+        "settings": config.model_dump(mode="json", exclude=excluded),
+        "train": files.train.fingerprint(),
+        "valid": files.valid.fingerprint(),
+        "tokenizers": [_digest(open_tokenizer(Path(file)).to_bytes()) for file in config.tokenizer_file],
     }
 
 
 def _key(contents: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
+    return _digest(json.dumps(contents, sort_keys=True).encode())
 
 
-def _open(folder: Path, key: str) -> Prepared | None:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
     """What was prepared from the same contents, if it is there and whole."""
     try:
         about = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
@@ -100,7 +124,28 @@ def _open(folder: Path, key: str) -> Prepared | None:
         src_tokenizer = load_tokenizer(folder / "src.model")
         joint = about["settings"]["joint_vocab"]
         tgt_tokenizer = src_tokenizer if joint else load_tokenizer(folder / "tgt.model")
-        return Prepared(Corpus(folder / "train"), Corpus(folder / "valid"), src_tokenizer, tgt_tokenizer, key, about)
+        src_lang, tgt_lang = about["languages"]
+        if not config.directions:
+            src_lang, tgt_lang = config.src_lang or src_lang, config.tgt_lang or tgt_lang
+        files = open_files(config, (src_lang, tgt_lang))
+        train = Corpus(folder / "train")
+        pairs = np.bincount(train.group, minlength=len(files.domains)).tolist()
+        domains: Counter[str] = Counter()
+        for domain, count in zip(files.domains, pairs, strict=True):
+            domains[domain] += count
+        return Prepared(
+            train,
+            Corpus(folder / "valid"),
+            src_tokenizer,
+            tgt_tokenizer,
+            key,
+            about,
+            (src_lang, tgt_lang),
+            files.directions,
+            files.valid_directions,
+            files.weights,
+            dict(domains),
+        )
     except (OSError, EOFError, ValueError, LookupError, TypeError, ModelFolderError):
         return None
 
@@ -114,15 +159,13 @@ def _is_ours(folder: Path) -> bool:
     return False
 
 
-def _build(
-    config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, about: dict[str, Any], say: Say
-) -> None:
+def _build(config: DataConfig, files: CorpusFiles, folder: Path, about: dict[str, Any], say: Say) -> None:
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         with open(new / "dropped.tsv", "w", encoding="utf-8") as log:
-            about |= _write_all(config, train, valid, new, log, folder / "dropped.tsv", say)
+            about |= _write_all(config, files, new, log, folder / "dropped.tsv", say)
         (new / "prepared.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
@@ -131,25 +174,36 @@ def _build(
 
 
 def _write_all(
-    config: DataConfig, train: PairFiles, valid: PairFiles, folder: Path, log: TextIO, log_path: Path, say: Say
+    config: DataConfig, files: CorpusFiles, folder: Path, log: TextIO, log_path: Path, say: Say
 ) -> dict[str, Any]:
+    train, valid = files.train, files.valid
     train_dropped, valid_dropped = Dropped(log), Dropped(log)
     if not any(_usable(example) for _, example in train):
         names = " and ".join(chain.from_iterable(train.names()))
         raise DataError(f"{names}: no sentence pair with text on both sides, expected a corpus to train on")
-    train_examples, valid_examples = (train, valid) if valid else hold_out(train, config.valid_share)
+    train_examples, valid_examples = (train, valid) if valid else hold_out(train, config.valid_share, has_tags(config))
     say("Learning the vocabulary ...")
-    tokenizers = _train_tokenizers(config, train_examples)
+    tokenizers = _train_tokenizers(config, train_examples, {n for n, group in enumerate(train.groups) if group.turned})
+    tokenizers = {name: _with_terms(tokenizer, config.terms) for name, tokenizer in tokenizers.items()}
+    tokenizers["src"] = _with_tags(tokenizers["src"], files.directions)
     for name, tokenizer in tokenizers.items():
         (folder / f"{name}.model").write_bytes(tokenizer.to_bytes())
     src, tgt = tokenizers["src"], tokenizers.get("tgt", tokenizers["src"])
     stores = {}
-    for name, files, examples, dropped in (
-        ("train", train, train_examples, train_dropped),
-        ("valid", valid or train, valid_examples, valid_dropped),
+    for name, corpus, examples, dropped, directions in (
+        ("train", train, train_examples, train_dropped, files.directions),
+        ("valid", valid or train, valid_examples, valid_dropped, files.valid_directions),
     ):
         stores[name] = write_corpus(
-            folder / name, examples, files.names(), src, tgt, config.max_length, dropped, _progress(name, say)
+            folder / name,
+            examples,
+            corpus.names(),
+            src,
+            tgt,
+            config.max_length,
+            dropped,
+            _progress(name, say),
+            [src.id_of(direction.tag) for direction in directions],
         )
         if dropped.counts and config.strict:
             raise DataError(f"the {name} corpus has pairs that would be dropped, and --strict was given: {dropped}")
@@ -160,11 +214,15 @@ def _write_all(
         say(f"No validation files given: {len(stores['valid']):,} pairs are held out of training for that.")
     sizes = f"{src.vocab_size:,}" if src is tgt else f"{src.vocab_size:,} + {tgt.vocab_size:,}"
     say(f"{len(stores['train']):,} pairs to train on, {len(stores['valid']):,} to validate with, {sizes} pieces.")
+    if len(files.domains) > 1:
+        for line in _domain_lines(files, stores["train"].group):
+            say(line)
     return {
         "train_pairs": len(stores["train"]),
         "valid_pairs": len(stores["valid"]),
         "train_tokens": [int(stores["train"].src.lengths.sum()), int(stores["train"].tgt.lengths.sum())],
-        "longest_source": int(stores["train"].src.lengths.max()),
+        "longest_source": int(stores["train"].src.lengths.max()) - has_tags(config),
+        "length_ratio": list(LengthRatio.of(stores["train"].src.lengths, stores["train"].tgt.lengths)),
         "dropped": {"train": dict(train_dropped.counts), "valid": dict(valid_dropped.counts)},
         "held_out": not valid,
     }
@@ -180,14 +238,27 @@ def _progress(name: str, say: Say) -> Callable[[int], None]:
     return tell
 
 
-def _train_tokenizers(config: DataConfig, examples: Iterable[tuple[int, Example]]) -> dict[str, SentencePiece]:
-    def learn(sides: tuple[str, ...]) -> SentencePiece:
-        texts = (getattr(example, side) for _, example in examples for side in sides)
-        return SentencePiece.train(texts, config.vocab_size, config.character_coverage)
+def _train_tokenizers(
+    config: DataConfig, examples: Iterable[tuple[int, Example]], turned: Set[int]
+) -> dict[str, Tokenizer]:
+    """One tokenizer for both sides, as "src", or two; the user's own where there are files of them.
 
-    if config.joint_vocab:
-        return {"src": learn(("src", "tgt"))}
-    return {"src": learn(("src",)), "tgt": learn(("tgt",))}
+    Nothing is learnt from the groups ``turned``, whose texts are in others as well.
+    """
+
+    def learn(sides: tuple[str, ...]) -> Tokenizer:
+        texts = (
+            getattr(example, side)
+            for group, example in examples
+            if group not in turned and not example.left_out
+            for side in sides
+        )
+        return TOKENIZERS[config.tokenizer](texts, config.vocab_size, config.character_coverage)
+
+    sides = {"src": ("src", "tgt")} if config.joint_vocab else {"src": ("src",), "tgt": ("tgt",)}
+    if config.tokenizer_file:
+        return {name: open_tokenizer(Path(file)) for name, file in zip(sides, config.tokenizer_file, strict=True)}
+    return {name: learn(learnt_from) for name, learnt_from in sides.items()}
 
 
 @dataclass(frozen=True)
@@ -201,14 +272,17 @@ class Part:
         return compress(self.files, self.chosen)
 
 
-def hold_out(files: PairFiles, share: float) -> tuple[Part, Part]:
+def hold_out(files: PairFiles, share: float, several_directions: bool = False) -> tuple[Part, Part]:
     """Parts a corpus in two, the second with ``share`` of the usable pairs, chosen by a hash of the source.
 
     All pairs with one source fall on one side, so no validation source is trained on; the choice
     depends on the texts alone, not on their order. A source with so many pairs that it would be
-    much of the second part stays in the first.
+    much of the second part stays in the first. With ``several_directions`` a target may be the source
+    of another pair, so all pairs fall on one side that share any text, directly or through others.
     """
-    keys = np.fromiter((_source_key(example) for _, example in files), dtype=np.uint64)
+    hashes = (_hash(text) if _usable(example) else 0 for _, example in files for text in (example.src, example.tgt))
+    texts = np.fromiter(hashes, dtype=np.uint64).reshape(-1, 2)
+    keys = _linked(texts) if several_directions else texts[:, 0]
     sources, counts = np.unique(keys[keys > 0], return_counts=True)
     if len(sources) < 2:
         raise DataError(
@@ -223,11 +297,48 @@ def hold_out(files: PairFiles, share: float) -> tuple[Part, Part]:
 
 
 def _usable(example: Example) -> bool:
-    return bool(normalize(example.src) and normalize(example.tgt))
+    return not example.left_out and bool(normalize(example.src) and normalize(example.tgt))
 
 
-def _source_key(example: Example) -> int:
-    """A hash of the source of a usable pair; 0 for one that will be dropped."""
-    if not _usable(example):
-        return 0
-    return int.from_bytes(hashlib.blake2b(normalize(example.src).encode(), digest_size=8).digest())
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(normalize(text).encode(), digest_size=8).digest())
+
+
+def _linked(texts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One key for all rows of ``texts`` [N, 2] that are connected by the texts that they share; 0 stays 0."""
+    distinct, ends = np.unique(texts, return_inverse=True)
+    src, tgt = ends.reshape(-1, 2).T
+    least = np.arange(len(distinct))  # of the texts that each is known to be connected with
+    while True:
+        before = least.copy()
+        smaller = np.minimum(least[src], least[tgt])
+        np.minimum.at(least, src, smaller)
+        np.minimum.at(least, tgt, smaller)
+        least = least[least]
+        if np.array_equal(least, before):
+            return distinct[least[src]]
+
+
+def _with_terms(tokenizer: Tokenizer, terms: Sequence[str]) -> Tokenizer:
+    """The tokenizer with the user's terms as tokens, of which it may have some already."""
+    known = {piece.replace(SPACE, " ") for piece in tokenizer.pieces(range(tokenizer.vocab_size))}
+    new = [term for term in dict.fromkeys(map(normalize, terms)) if term not in known]
+    return tokenizer.appended(new, control=False) if new else tokenizer
+
+
+def _with_tags(tokenizer: Tokenizer, directions: Sequence[Direction]) -> Tokenizer:
+    """The tokenizer with a tag for each target language, of which it may have some already."""
+    known = tokenizer.pieces(tokenizer.tags)
+    new = [tag for tag in dict.fromkeys(direction.tag for direction in directions) if tag not in known]
+    return tokenizer.appended(new, control=True) if new else tokenizer
+
+
+def _domain_lines(files: CorpusFiles, group: NDArray[np.int32]) -> Iterator[str]:
+    """How many pairs are of which domain and direction."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    counts = np.bincount(group, minlength=len(files.domains)).tolist()
+    for number, (domain, weight, count) in enumerate(zip(files.domains, files.weights, counts, strict=True)):
+        direction = f" {files.directions[number]}" if files.directions else ""
+        pairs[domain + direction, "" if weight == 1 else f", each {weight:g} times in a pass"] += count
+    for (name, seen), total in pairs.items():
+        yield f"  {name}: {total:,} pairs{seen}"

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from seqloom.config import DataConfig
 from seqloom.data.batch import PairBatch
-from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches
-from seqloom.data.corpus import Corpus
+from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches, rows_of_epoch, sample_rows
+from seqloom.data.corpus import Corpus, Dropped, write_corpus
 from seqloom.data.prepare import prepare_pairs
+from seqloom.data.readers import Example
 from seqloom.errors import DataError
-from tests.data.test_corpus import store
+from tests.data.test_corpus import Numbers, store
 
 BUDGET = 97
 
@@ -118,6 +119,89 @@ def test_a_restored_position_gives_exactly_the_rest(corpus):
         assert [content(batch) for batch in islice(second, len(whole) - seen)] == whole[seen:]
 
 
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory) -> Corpus:
+    """307 pairs of two groups in turn, 103 and 204 of them."""
+    examples = [(int(i % 3 > 0), Example(" ".join(["5"] * (i % 11 + 1)), "6 7", i + 1)) for i in range(307)]
+    return write_corpus(
+        tmp_path_factory.mktemp("groups") / "store", examples, [["a"], ["b"]], Numbers(), Numbers(), 31, Dropped()
+    )
+
+
+def test_equal_weights_are_no_weights(groups):
+    weighted = TrainingBatches(groups, BUDGET, 3, weights=(1.0, 1.0))
+    for epoch in (0, 4):
+        assert [rows.tolist() for rows in weighted.plan(epoch)] == epoch_of(groups, 3, epoch)
+
+
+weight = st.one_of(st.floats(0, 5), st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 1.0, 1.1, 2.0]))
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=97), st.tuples(weight, weight, weight, weight), st.integers(0, 99)
+)
+def test_pairs_come_as_often_as_their_groups_weigh(group, weights, first):
+    group = np.array(group, dtype=np.int32)
+    seen = np.zeros(len(group), np.int64)
+    for epoch in range(first, first + 12):
+        rows = rows_of_epoch(group, weights, 7, epoch)
+        counts = np.bincount(rows, minlength=len(group))
+        seen += counts
+        assert rows.tolist() == sorted(rows)
+        for number, expected in enumerate(weights):
+            of_group = counts[group == number]
+            # Whole copies of all, and of the fraction what is nearest.
+            assert set(of_group.tolist()) <= {int(expected), int(expected) + 1}
+            assert abs(of_group.sum() - expected * len(of_group)) < 1 + 1e-9
+            # None comes before its turn.
+            total = seen[group == number]
+            assert np.ptp(total) <= 1 if len(total) else True
+
+
+def test_ten_passes_at_a_tenth_see_every_pair_once(groups):
+    passes = [rows_of_epoch(groups.group, (0.1, 2.0), 5, epoch) for epoch in range(20, 30)]
+    counts = np.bincount(np.concatenate(passes))
+    assert set(counts[groups.group == 0].tolist()) == {1}
+    assert set(counts[groups.group == 1].tolist()) == {20}
+    taken = [rows[groups.group[rows] == 0].tolist() for rows in passes]
+    assert {len(rows) for rows in taken} == {10, 11}
+    assert taken[0] != list(range(*(taken[0][0], taken[0][-1] + 1, 3)))  # shuffled, not in the order of the file
+    other = rows_of_epoch(groups.group, (0.1, 2.0), 6, 20)
+    assert other.tolist() != passes[0].tolist()
+
+
+def test_batches_mix_the_groups_by_weight(groups):
+    stream = TrainingBatches(groups, BUDGET, seed=3, weights=(3.0, 0.5))
+    plan = stream.plan(2)
+    share = [float((groups.group[rows] == 0).mean()) for rows in plan]
+    assert np.concatenate(plan).tolist().count(0) == 3
+    assert sum(map(len, plan)) == 3 * 103 + 102
+    assert sum(0 < part < 1 for part in share) > 0.9 * len(plan)
+
+
+def test_a_weighted_stream_is_resumed_exactly(groups):
+    def stream() -> TrainingBatches:
+        return TrainingBatches(groups, BUDGET, seed=3, weights=(1.5, 0.1))
+
+    size = len(stream().plan(0))
+    whole = [content(batch) for batch in islice(stream(), 3 * size)]
+    for seen in (1, size - 1, size, 2 * size + 1):
+        first, second = stream(), stream()
+        list(islice(first, seen))
+        second.load_state_dict(first.state_dict())
+        assert [content(batch) for batch in islice(second, 3 * size - seen)] == whole[seen:]
+
+
+def test_an_epoch_without_pairs_is_passed_over(groups):
+    batches = islice(TrainingBatches(groups, BUDGET, seed=3, weights=(0.001, 0.0)), 2)
+    assert [groups.group[batch.rows].tolist() for batch in batches] == [[0], [0]]
+
+
+def test_weights_that_leave_nothing(groups, corpus):
+    with pytest.raises(DataError, match=r"^data\.weights are 0 for all pairs that there are; give some of them more$"):
+        TrainingBatches(groups, BUDGET, seed=1, weights=(0.0, 0.0))
+
+
 def test_a_pair_that_fits_no_batch_is_named(corpus):
     longest = int(np.maximum(corpus.src.lengths, corpus.tgt.lengths).max()) + 1
     TrainingBatches(corpus, longest, seed=1)
@@ -132,10 +216,26 @@ def test_a_pair_that_fits_no_batch_is_named(corpus):
 
 @pytest.mark.parametrize("budget", [BUDGET, 3])
 def test_evaluation_sees_every_pair_once_whatever_its_length(corpus, budget):
-    batches = list(evaluation_batches(corpus, budget))
+    batches = list(evaluation_batches(corpus, budget, np.arange(211)))
     assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(211))
     longest = int(np.maximum(corpus.src.lengths, corpus.tgt.lengths).max()) + 1
     assert all(max(batch.src.numel(), batch.tgt.numel()) <= max(budget, longest) for batch in batches)
+
+
+def test_evaluation_sees_the_rows_asked_for(corpus):
+    rows = sample_rows(211, 17)
+    batches = evaluation_batches(corpus, BUDGET, rows)
+    assert sorted(row for batch in batches for row in batch.rows.tolist()) == rows.tolist()
+
+
+def test_a_sample_of_rows_is_fixed_and_no_larger_than_what_there_is():
+    rows = sample_rows(211, 17)
+    assert rows.tolist() == sample_rows(211, 17).tolist() == sorted(set(rows.tolist()))
+    assert len(rows) == 17
+    assert set(rows.tolist()) < set(range(211))
+    assert rows.tolist() != list(range(17))
+    for at_most in (None, 211, 307):
+        assert sample_rows(211, at_most).tolist() == list(range(211))
 
 
 def padding_of(src: NDArray[np.int64], tgt: NDArray[np.int64], batch_tokens: int) -> float:

@@ -114,6 +114,33 @@ def test_pairs_are_dropped_pairwise_and_counted(tmp_path):
     )
 
 
+def test_what_a_reader_leaves_out_is_dropped_for_its_reason(tmp_path):
+    dropped = Dropped()
+    examples = [
+        (1, Example("5", "6", 1, "a fuzzy translation")),
+        (1, Example("", "", 2, "no target")),
+        (1, Example("7", "8", 3)),
+    ]
+    corpus = write_corpus(tmp_path / "s", examples, GROUPS, Numbers(), Numbers(), 7, dropped)
+    assert [corpus.where(i) for i in range(len(corpus))] == ["b.tsv:3"]
+    assert dropped.first == {"a fuzzy translation": "b.tsv:1", "no target": "b.tsv:2"}
+
+
+def test_a_tag_stands_before_the_sources_of_its_group(tmp_path):
+    dropped = Dropped()
+    examples = [
+        (0, Example("5 6", "7", 1)),
+        (1, Example("8", "9", 1)),
+        (1, Example("", "9", 2)),
+        (0, Example("1 2 3", "4", 2)),
+    ]
+    corpus = write_corpus(tmp_path / "s", examples, GROUPS, Numbers(), Numbers(), 4, dropped, tags=[91, 92])
+    assert [corpus.src[i].tolist() for i in range(len(corpus))] == [[91, 5, 6], [92, 8]]
+    assert [corpus.tgt[i].tolist() for i in range(len(corpus))] == [[7], [9]]
+    assert corpus.group.tolist() == [0, 1]
+    assert dict(dropped.counts) == {"an empty source": 1, "a source of 4 tokens or more": 1}  # the tag is one of them
+
+
 def test_an_empty_store_can_be_opened_and_is_refused(tmp_path):
     dropped = Dropped()
     corpus = store(tmp_path, [("", "1")], dropped=dropped)

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqloom.config import DataConfig
 from seqloom.data import prepare as prepare_module
 from seqloom.data.corpus import Corpus
 from seqloom.data.prepare import MAX_HELD_OUT, Prepared, hold_out, prepare_pairs
-from seqloom.data.readers import Example, PairFiles
+from seqloom.data.readers import Example, Options, PairFiles
 from seqloom.errors import DataError
 
 Pairs = Sequence[tuple[str, str]]
@@ -34,7 +37,7 @@ class House:
         self.said: list[str] = []
 
     def prepare(self, train: Pairs = PAIRS, valid: Pairs | None = None, **settings: Any) -> Prepared:
-        settings = {"vocab_size": 307, "max_length": 61} | settings
+        settings = {"vocab_size": 307, "max_length": 61, "src_lang": "en", "tgt_lang": "de"} | settings
         settings["src"], settings["tgt"] = write(self.place, train)
         if valid is not None:
             settings["valid_src"], settings["valid_tgt"] = write(self.place, valid, "valid")
@@ -146,7 +149,9 @@ def test_the_share_held_out_is_a_setting_too(house):
     assert house.prepare(valid_share=0.1).key != house.prepare(valid_share=0.2).key
 
 
-@pytest.mark.parametrize("setting", [{"batch_tokens": 1009}, {"src_lang": "en"}, {"tgt_lang": "de"}])
+@pytest.mark.parametrize(
+    "setting", [{"batch_tokens": 1009}, {"src_lang": "xx"}, {"tgt_lang": "yy"}, {"weights": [2]}, {"domains": "a"}]
+)
 def test_what_does_not_change_the_data_does_not_change_the_key(house, setting):
     first = house.prepare(TRAIN, VALID)
     before = house.built()
@@ -308,7 +313,7 @@ def test_a_corpus_of_over_long_pairs_is_an_error(house):
 def test_no_files_are_an_error(house):
     with pytest.raises(DataError) as error:
         house.again()
-    assert str(error.value) == "no training files were given; expected --src FILE --tgt FILE, or --data FILE.tsv"
+    assert str(error.value) == "no training files were given; expected --src FILE --tgt FILE, or --data FILE"
 
 
 def test_tsv_and_pairs_of_files_make_one_corpus(house):
@@ -416,3 +421,195 @@ def test_what_was_prepared_is_described_in_json(house):
     assert about["settings"]["vocab_size"] == 307
     assert not {"src", "tgt_lang", "valid_data", "batch_tokens"} & set(about["settings"])
     assert len(about["train"][0]) == 2
+
+
+# --- formats, languages, weights, directions ---
+
+XLIFF = """<xliff version="1.2"><file source-language="en" target-language="de"><body>
+{}
+</body></file></xliff>"""
+
+
+def xliff(pairs: Pairs, state: str = "final") -> str:
+    return XLIFF.format(
+        "\n".join(
+            f"<trans-unit><source>{src}</source><target state='{state}'>{tgt}</target></trans-unit>"
+            for src, tgt in pairs
+        )
+    )
+
+
+def test_units_that_are_left_out_are_counted_and_named(house):
+    path = house.place / "a.xlf"
+    path.write_text(xliff(TRAIN).replace("final", "new", 3), encoding="utf-8")
+    valid_src, valid_tgt = write(house.place, VALID, "valid")
+    prepared = house.again(data=str(path), valid_src=valid_src, valid_tgt=valid_tgt, vocab_size=307, max_length=61)
+    assert texts(prepared, prepared.train) == TRAIN[3:]
+    assert prepared.about["dropped"]["train"] == {"a target in state new": 3}
+    assert (house.folder / "dropped.tsv").read_text(encoding="utf-8").splitlines() == [
+        f"{path}:{line}\ta target in state new" for line in (2, 3, 4)
+    ]
+    assert f"Dropped from the train corpus: 3 with a target in state new (the first: {path}:2);" in house.said[3]
+
+
+def test_a_vocabulary_is_not_learnt_from_what_is_left_out(house):
+    path = house.place / "a.xlf"
+    path.write_text(xliff([*[("qqqq", "qqqq")] * 400, *TRAIN]).replace("final", "new", 400), encoding="utf-8")
+    prepared = house.again(data=str(path), vocab_size=307, max_length=61)
+    assert not [piece for piece in prepared.src_tokenizer.pieces(range(300)) if "q" in piece]
+
+
+def test_languages_that_were_found_are_stored_and_not_looked_for_again(house, monkeypatch):
+    path = house.place / "a.xlf"
+    path.write_text(xliff(TRAIN), encoding="utf-8")
+    settings = {"data": str(path), "vocab_size": 307, "max_length": 61}
+    first = house.again(**settings)
+    assert first.languages == ("en", "de")
+    assert first.about["languages"] == ["en", "de"]
+    assert house.said[:2] == [
+        f"Source language: en (named by {path}); give --src-lang to set it.",
+        f"Target language: de (named by {path}); give --tgt-lang to set it.",
+    ]
+    monkeypatch.setattr(prepare_module, "languages_of", None)
+    assert house.again(**settings).languages == ("en", "de")
+    assert house.said == []
+
+
+def test_languages_choose_what_is_read_of_a_file_that_names_them(house):
+    path = house.place / "a.xlf"
+    path.write_text(xliff(TRAIN), encoding="utf-8")
+    settings = {"data": str(path), "vocab_size": 307, "max_length": 61}
+    first = house.again(**settings)
+    turned = house.again(**settings, src_lang="de")
+    assert turned.key != first.key
+    assert turned.languages == ("de", "en")
+    assert {pair[::-1] for pair in texts(turned, turned.train)} <= set(TRAIN)
+
+
+def several(house: House, **settings: Any) -> Prepared:
+    """Two training files of 101 and 99 pairs, with validation files."""
+    (house.place / "a").mkdir(exist_ok=True)
+    one, two = write(house.place / "a", TRAIN[:101]), write(house.place, TRAIN[101:])
+    valid_src, valid_tgt = write(house.place, VALID, "valid")
+    given = {"vocab_size": 307, "max_length": 61, "src_lang": "en", "tgt_lang": "de"}
+    files = {"src": (one[0], two[0]), "tgt": (one[1], two[1]), "valid_src": valid_src, "valid_tgt": valid_tgt}
+    return house.again(**given, **(files | settings))
+
+
+def test_pairs_are_told_by_file_and_by_domain(house):
+    prepared = several(house)
+    names = [" and ".join(group) for group in prepared.train.groups]
+    assert house.said[-2:] == [f"  {names[0]}: 101 pairs", f"  {names[1]}: 99 pairs"]
+    assert prepared.domains == {names[0]: 101, names[1]: 99}
+    assert prepared.weights == (1, 1)
+    shutil.rmtree(house.folder)
+    prepared = several(house, domains=["news", "chat"], weights=[2, 0.5])
+    assert house.said[-2:] == [
+        "  news: 101 pairs, each 2 times in a pass",
+        "  chat: 99 pairs, each 0.5 times in a pass",
+    ]
+    assert prepared.domains == {"news": 101, "chat": 99}
+    assert prepared.weights == (2, 0.5)
+    shutil.rmtree(house.folder)
+    assert several(house, domains=["all", "all"]).domains == {"all": 200}
+    assert house.said[-1] == "  all: 200 pairs"
+
+
+def test_weights_and_domains_may_change_without_preparing_again(house):
+    first = several(house)
+    before = house.built()
+    second = several(house, weights=[0, 3], domains=["news", "chat"])
+    assert house.built() == before
+    assert second.key == first.key
+    assert (second.weights, second.domains) == ((0, 3), {"news": 101, "chat": 99})
+    names = " and ".join(first.train.groups[0])
+    assert house.said == [f"Weight 0: no pair of {names} is trained on."]
+
+
+def tagged(prepared: Prepared, corpus: Corpus) -> list[tuple[str, str, str]]:
+    """(tag, source, target) of each pair."""
+    tags = [prepared.src_tokenizer.pieces(corpus.src[i][:1].tolist())[0] for i in range(len(corpus))]
+    return [(tag, *pair) for tag, pair in zip(tags, texts(prepared, corpus), strict=True)]
+
+
+def test_both_directions_are_learnt_with_a_tag_each(house):
+    prepared = house.prepare(TRAIN, VALID, both_directions=True)
+    for corpus, pairs in ((prepared.train, TRAIN), (prepared.valid, VALID)):
+        assert tagged(prepared, corpus) == [
+            *(("<2de>", src, tgt) for src, tgt in pairs),
+            *(("<2en>", tgt, src) for src, tgt in pairs),
+        ]
+    assert list(map(str, prepared.directions)) == list(map(str, prepared.valid_directions)) == ["en-de", "de-en"]
+    assert prepared.train.where(0) == f"{house.place / 'train.src'}:1 and {house.place / 'train.tgt'}:1"
+    assert prepared.train.where(200) == f"{house.place / 'train.tgt'}:1 and {house.place / 'train.src'}:1"
+    assert prepared.about["train_pairs"] == 400
+    longest = max(prepared.train.src.lengths)
+    assert prepared.about["longest_source"] == longest - 1  # without its tag
+    name = f"{house.place / 'train.src'} and {house.place / 'train.tgt'}"
+    turned = f"{house.place / 'train.tgt'} and {house.place / 'train.src'}"
+    assert house.said[-2:] == [f"  {name} en-de: 200 pairs", f"  {name} de-en: 200 pairs"]
+    assert turned not in house.said[-1]
+    again = house.prepare(TRAIN, VALID, both_directions=True)
+    assert tagged(again, again.valid) == tagged(prepared, prepared.valid)
+    # The vocabulary is the one of a single direction, and the tags.
+    tokenizer = prepared.src_tokenizer
+    shutil.rmtree(house.folder)
+    single = house.prepare(TRAIN, VALID).src_tokenizer
+    pieces = single.pieces(range(single.vocab_size))
+    assert tokenizer.pieces(range(tokenizer.vocab_size)) == [*pieces, "<2de>", "<2en>"]
+
+
+def test_each_file_has_the_tag_of_its_direction(house):
+    prepared = several(house, directions=["en-de", "en-fr"], valid_directions="en-fr")
+    assert [tag for tag, _, _ in tagged(prepared, prepared.train)] == ["<2de>"] * 101 + ["<2fr>"] * 99
+    assert [tag for tag, _, _ in tagged(prepared, prepared.valid)] == ["<2fr>"] * 11
+    assert prepared.languages == ("en", "de")
+
+
+def test_a_tag_spelt_in_a_text_is_text(house):
+    prepared = house.prepare([("<2de> we buy books", "<2en> Bücher"), *TRAIN], VALID, both_directions=True)
+    assert tagged(prepared, prepared.train)[0] == ("<2de>", "<2de> we buy books", "<2en> Bücher")
+    assert list(prepared.train.src[0]).count(prepared.src_tokenizer.id_of("<2de>")) == 1
+
+
+def test_the_directions_and_their_languages_change_the_key(house):
+    keys = {
+        house.prepare(TRAIN, VALID).key,
+        house.prepare(TRAIN, VALID, both_directions=True).key,
+        house.prepare(TRAIN, VALID, both_directions=True, tgt_lang="fr").key,
+        house.prepare(TRAIN, VALID, directions=["en-de"], valid_directions=["en-de"]).key,
+    }
+    assert len(keys) == 4
+
+
+def test_a_tokenizer_that_has_the_tags_is_left_as_it_is(house):
+    first = house.prepare(TRAIN, VALID, both_directions=True)
+    file = house.place / "own.model"
+    file.write_bytes(first.src_tokenizer.to_bytes())
+    second = house.prepare(TRAIN, VALID, both_directions=True, tokenizer_file=str(file))
+    assert second.src_tokenizer.to_bytes() == first.src_tokenizer.to_bytes()
+    third = several(house, directions=["en-de", "de-fr"], valid_directions="en-de", tokenizer_file=str(file))
+    assert third.src_tokenizer.pieces(third.src_tokenizer.tags) == ["<2de>", "<2en>", "<2fr>"]
+
+
+def test_nothing_held_out_is_trained_on_in_the_other_direction(tmp_path):
+    # Chains: s1-t1, s2-t1, s2-t2, s3-t2 and so on, of seven pairs each.
+    pairs = [(f"s{i}.{(n + 1) // 2}", f"t{i}.{n // 2}") for i in range(97) for n in range(7)]
+    src, tgt = write(tmp_path, pairs)
+    files = PairFiles([src], [tgt]).reading([Options()], both_directions=True)
+    train, valid = hold_out(files, 0.1, several_directions=True)
+    trained, held_out = ({text for _, example in part for text in example[:2]} for part in (train, valid))
+    assert not trained & held_out
+    assert 100 < sum(1 for _ in valid) <= 136  # of 1,358 readings, in fourteens
+    groups = [group for group, _ in valid]
+    assert groups.count(0) == groups.count(1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), max_size=24))
+def test_linked_pairs_are_those_that_a_search_would_find(rows):
+    keys = prepare_module._linked(np.array(rows, np.uint64).reshape(-1, 2)).tolist()
+    parts: list[set[int]] = []
+    for row in rows:
+        touched = [part for part in parts if part & set(row)]
+        parts = [part for part in parts if part not in touched] + [set(row).union(*touched)]
+    assert keys == [min(next(part for part in parts if row[0] in part)) for row in rows]

@@ -1,25 +1,52 @@
+"""Lines, pairs of files, compression, and which reader a file gets."""
+
+import bz2
+import contextlib
 import gzip
+import lzma
 import re
+import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqloom.data import readers
-from seqloom.data.readers import READERS, Example, PairFiles, origin, read_both, read_lines, read_pairs, read_tsv
+from seqloom.data.readers import (
+    COMPRESSIONS,
+    READERS,
+    Example,
+    Options,
+    PairFiles,
+    named_languages,
+    origin,
+    read_both,
+    read_lines,
+    read_pairs,
+)
+from seqloom.data.readers import lines as lines_module
 from seqloom.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 
 
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+    ".zst": zstandard.ZstdCompressor().compress,
+}
+
+
 def write(path: Path, content: bytes) -> Path:
-    path.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
+    path.write_bytes(PACK.get(path.suffix.lower(), bytes)(content))
     return path
 
 
-@pytest.fixture(params=["a.txt", "a.gz", "a.GZ"])
+@pytest.fixture(params=["a.txt", "a.gz", "a.XZ", "a.bz2", "a.zst"])
 def path(request, tmp_path) -> Path:
     return tmp_path / request.param
 
@@ -80,19 +107,58 @@ def test_lines_before_invalid_utf8_are_handed_out(path):
     assert [next(lines), next(lines)] == ["one", "two"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "no gzip"])
-def test_damaged_gzip_is_named(tmp_path, damage):
-    packed = bytearray(gzip.compress(b"".join(b"line %d of many\n" % (i * 7919) for i in range(997))))
+def test_every_compression_is_tested():
+    assert PACK.keys() == COMPRESSIONS.keys()
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+@pytest.mark.parametrize("damage", ["cut", "cut by a byte", "flipped", "other data"])
+def test_damaged_data_is_named(tmp_path, ending, damage):
+    packed = bytearray(PACK[ending](b"".join(b"line %d of many\n" % (i * 7919) for i in range(997))))
+    if ending == ".zst":  # with a checksum, as the command writes it
+        packed = bytearray(zstandard.ZstdCompressor(write_checksum=True).compress(bytes(zstandard.decompress(packed))))
     if damage == "cut":
         packed = packed[: len(packed) * 2 // 3]
+    elif damage == "cut by a byte":
+        packed = packed[:-1]
     elif damage == "flipped":
-        packed[-6] ^= 0xFF  # in the checksum
+        packed[-6 if ending == ".gz" else -1 if ending == ".zst" else len(packed) // 2] ^= 0xFF
     else:
         packed = bytearray(b"plain text\n")
-    path = tmp_path / "a.gz"
+    path = tmp_path / f"a{ending}"
     path.write_bytes(packed)
-    with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: the gzip data is damaged or cut off \(.+\); copy"):
+    name = COMPRESSIONS[ending][0]
+    with pytest.raises(
+        DataError, match=rf"^{re.escape(str(path))}: the {name} data is damaged or cut off \(.+\); copy the file again$"
+    ):
         list(read_lines(path))
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_packed_parts_one_after_another_are_one_file(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(b"".join(PACK[ending](part) for part in (b"one\nt", b"", b"wo\n" * 31, b"three")))
+    assert list(read_lines(path)) == ["one", "two", *["wo"] * 30, "three"]
+
+
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_little_packed_data_does_not_fill_the_memory(tmp_path, ending, monkeypatch):
+    monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 1 << 16)
+    path = write(tmp_path / f"a{ending}", b"b" * (1 << 27))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="longer than 65,536 bytes"):
+        list(read_lines(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 << 20
+
+
+def test_a_python_without_a_compression_says_so(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.xz", b"x\n")
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    with pytest.raises(DataError) as error:
+        list(read_lines(path))
+    assert str(error.value) == f"{path}: this Python was built without xz; unpack the file first"
 
 
 def test_missing_file(tmp_path):
@@ -116,14 +182,14 @@ def test_file_under_a_file_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 def test_the_longest_line_is_read_and_a_longer_one_named(path, monkeypatch, end):
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 101)
+    monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 101)
     assert list(read_lines(write(path, b"a\n" + b"b" * 101 + end))) == ["a", "b" * 101]
     with pytest.raises(DataError, match=r":2: the line is longer than 101 bytes, expected a sentence; put each"):
         list(read_lines(write(path, b"a\n" + b"b" * 102 + end)))
 
 
 def test_an_endless_line_does_not_fill_the_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 1 << 16)
+    monkeypatch.setattr(lines_module, "MAX_LINE_BYTES", 1 << 16)
     path = write(tmp_path / "a.gz", b"b" * (1 << 24))
     tracemalloc.start()
     with pytest.raises(DataError, match="longer than 65,536 bytes"):
@@ -158,7 +224,7 @@ def test_a_missing_last_line_end_counts_as_a_line(tmp_path):
 
 def test_tsv(tmp_path):
     path = write(tmp_path / "a.tsv", "一\tone\r\n\n \t\n\t\n三\t three \n".encode())
-    assert list(read_tsv(path)) == [
+    assert list(read_both(path)) == [
         Example("一", "one", 1),
         Example("", "", 2),
         Example("", "", 3),
@@ -171,23 +237,89 @@ def test_tsv(tmp_path):
 def test_tsv_with_a_wrong_number_of_fields_names_the_line(tmp_path, line, fields):
     path = write(tmp_path / "a.tsv", f"a\tb\n{line}\n".encode())
     with pytest.raises(DataError) as error:
-        list(read_tsv(path))
+        list(read_both(path))
     assert str(error.value) == f"{path}:2: {fields} tab-separated fields, expected 2: source, tab, target"
 
 
-@pytest.mark.parametrize("ending", READERS)
-@pytest.mark.parametrize("packed", ["", ".gz", ".GZ"])
+ONE_PAIR = {
+    ".tsv": "我\tI",
+    ".txt": "我\tI",
+    ".csv": "我,I",
+    ".jsonl": '{"src": "我", "tgt": "I"}',
+    ".tmx": '<tmx><tu><tuv xml:lang="zh"><seg>我</seg></tuv><tuv xml:lang="en"><seg>I</seg></tuv></tu></tmx>',
+    ".po": 'msgid "我"\nmsgstr "I"',
+    ".xlf": '<xliff><file source-language="zh" target-language="en"><trans-unit>'
+    "<source>我</source><target>I</target></trans-unit></file></xliff>",
+    ".xliff": '<xliff srcLang="zh" trgLang="en"><unit><segment>'
+    "<source>我</source><target>I</target></segment></unit></xliff>",
+}
+
+
+@pytest.mark.parametrize("ending", READERS.keys() - {".parquet"})
+@pytest.mark.parametrize("packed", ["", ".gz", ".GZ", ".xz", ".bz2", ".zst"])
 def test_format_is_told_by_the_name(tmp_path, ending, packed):
     for name in (f"a.b{ending}{packed}", f"a.b{ending.upper()}{packed}"):
-        path = write(tmp_path / name, b"x\ty\n")
-        assert list(read_both(path)) == [Example("x", "y", 1)]
+        path = write(tmp_path / name, ONE_PAIR[ending].encode())
+        assert list(read_both(path)) == [Example("我", "I", 1)]
+
+
+@given(
+    st.sampled_from(sorted(READERS.keys() - {".parquet"})),
+    st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3), st.integers(0, 3)), min_size=1, max_size=4),
+)
+def test_a_file_with_any_damage_is_read_or_reported(tmp_path_factory, ending, edits):
+    content = (ONE_PAIR[ending] + "\n").encode() * (1 if "<" in ONE_PAIR[ending] else 3)
+    for place, new, length in edits:
+        at = place % len(content)
+        content = content[:at] + new + content[at + length :] or b"\n"
+    path = write(tmp_path_factory.mktemp("any") / f"a{ending}", content)
+    for options in (Options("zh", "en"), Options()):
+        for read in (named_languages, lambda *given: list(read_both(*given))):
+            with contextlib.suppress(DataError):  # and no other
+                read(path, options)
 
 
 @pytest.mark.parametrize("name", ["a.doc", "a.gz", "tsv", "a.tsv.zip"])
 def test_unknown_format_lists_the_known(tmp_path, name):
-    with pytest.raises(DataError) as error:
-        read_both(tmp_path / name)
-    assert str(error.value).startswith(f"{tmp_path / name}: a name ending in .tsv or .txt (and .gz) is expected")
+    path = write(tmp_path / name, b"")
+    for read in (read_both, lambda path: PairFiles(data=[str(path)])):
+        with pytest.raises(DataError) as error:
+            read(path)
+        assert str(error.value) == (
+            f"{path}: no format is known by this name; expected one that ends in .tsv, .txt, .csv, .jsonl, .parquet, "
+            f".tmx, .po, .xlf, .xliff, and .gz, .xz, .bz2, .zst behind that if it is compressed"
+        )
+
+
+def test_parquet_is_not_looked_for_in_compressed_files(tmp_path):
+    with pytest.raises(DataError, match=r"a\.parquet\.gz: is Parquet in a compressed file, expected Parquet itself"):
+        read_both(write(tmp_path / "a.parquet.gz", b""))
+
+
+def test_where_an_example_stands():
+    assert origin(["a.zh", "a.en"], 7) == "a.zh:7 and a.en:7"
+    assert origin(["a.tmx.gz"], 7) == "a.tmx.gz:7"
+    assert origin(["a.Parquet"], 7) == "a.Parquet row 7"
+
+
+def test_what_a_file_does_not_name_is_what_is_given(tmp_path):
+    path = write(tmp_path / "a.tsv", b"x\ty\n")
+    assert named_languages(path, Options(src_lang="zh")) == ("zh", "")
+
+
+def test_a_corpus_in_both_directions_is_read_twice(tmp_path):
+    a, b = write(tmp_path / "a.zh", "一\n二\n".encode()), write(tmp_path / "a.en", b"1\n2\n")
+    c = write(tmp_path / "c.tsv", "三\t3\n".encode())
+    files = PairFiles([str(a)], [str(b)], [str(c)]).reading([Options()] * 2, both_directions=True)
+    assert [(group, example.src, example.tgt) for group, example in files] == [
+        (0, "一", "1"),
+        (0, "二", "2"),
+        (1, "三", "3"),
+        (2, "1", "一"),
+        (2, "2", "二"),
+        (3, "3", "三"),
+    ]
+    assert files.names() == [[str(a), str(b)], [str(c)], [str(b), str(a)], [str(c)]]
 
 
 def test_every_example_of_several_files_knows_its_place(tmp_path):

@@ -1,26 +1,19 @@
+import io
 import subprocess
 import sys
 import unicodedata
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import example, given
+import sentencepiece
+from hypothesis import given
 from hypothesis import strategies as st
 
-from seqloom.data import tokenizers
-from seqloom.data.tokenizers import (
-    BOS,
-    EOS,
-    NUM_SPECIAL,
-    PAD,
-    UNK,
-    SentencePiece,
-    load_tokenizer,
-    normalize,
-    pad,
-    truncate,
-)
-from seqloom.errors import DataError, ModelFolderError
+from seqloom.data.tokenizers import BOS, EOS, NUM_SPECIAL, PAD, UNK, SentencePiece, normalize, open_tokenizer, subwords
+from seqloom.errors import ConfigError, DataError, ModelFolderError
 
 CORPUS = [
     text
@@ -32,21 +25,6 @@ CORPUS = [
 @pytest.fixture(scope="module")
 def tokenizer() -> SentencePiece:
     return SentencePiece.train(CORPUS, 353)
-
-
-@given(st.text())
-@example("a \u0301b\u3000\u2028c")
-@example("\x1f\x85\u2581\u2581")
-def test_normalize_keeps_all_but_white_space_and_composition(text):
-    kept = normalize(text)
-    assert normalize(kept) == kept
-    assert unicodedata.is_normalized("NFC", kept)
-    assert kept.split(" ") == [part for part in kept.split() if part] or kept == ""
-    assert kept.replace(" ", "") == "".join(unicodedata.normalize("NFC", text).replace("\u2581", " ").split())
-
-
-def test_normalize_leaves_the_writers_forms():
-    assert normalize("Ｆｕｌｌ－ｗｉｄｔｈ，“quotes”　and ﬁ ") == "Ｆｕｌｌ－ｗｉｄｔｈ，“quotes” and ﬁ"
 
 
 UNUSUAL = [
@@ -101,11 +79,6 @@ def test_frequent_words_are_pieces_and_digits_stand_alone(tokenizer):
     assert "我们在小镇上买了" in "".join(tokenizer.pieces(ids)[-3:])
     pieces = tokenizer.pieces(range(NUM_SPECIAL + 256, tokenizer.vocab_size))
     assert [piece for piece in pieces if len(piece) > 1 and any(c.isdigit() for c in piece)] == []
-
-
-def test_special_tokens_leave_no_trace_in_text(tokenizer):
-    (ids,) = tokenizer.encode(["small town"])
-    assert tokenizer.decode([[BOS, *ids, EOS, PAD, UNK, PAD], [], [EOS]]) == ["small town", "", ""]
 
 
 def test_decoded_text_is_one_line_whatever_the_model_says(tokenizer):
@@ -171,36 +144,16 @@ def test_a_sentence_with_the_reserved_character_is_learnt_from():
     assert "▁wonderful" in tokenizer.pieces(range(tokenizer.vocab_size))
 
 
-@pytest.mark.parametrize("texts", [[], ["", "  ", "\u3000\u2581"]])
-def test_no_text_is_an_error(texts):
-    with pytest.raises(DataError, match=r"^there is no text to learn a vocabulary from$"):
-        SentencePiece.train(texts, 307)
-
-
 def test_a_large_corpus_is_sampled_evenly_from_both_sides(monkeypatch):
-    monkeypatch.setattr(tokenizers, "MAX_TRAINING_CHARACTERS", 1009)
+    monkeypatch.setattr(subwords, "MAX_TRAINING_CHARACTERS", 1009)
     texts = [side for i in range(1000) for side in (f"s{i:03d}", f"t{i:03d}")]
-    kept = tokenizers._sample(iter(texts))
+    kept = subwords._sample(iter(texts))
     assert 1009 // 3 - 4 < sum(map(len, kept)) <= 1009
     sides = Counter(text[0] for text in kept)
     assert abs(sides["s"] - sides["t"]) <= 1
     assert [sum(text[1] == str(d) for text in kept) for d in range(10)] == pytest.approx([len(kept) / 10] * 10, abs=2)
-    monkeypatch.setattr(tokenizers, "MAX_TRAINING_CHARACTERS", 8000)
-    assert tokenizers._sample(iter(texts)) == texts
-
-
-def test_saved_and_loaded_is_the_same(tokenizer, tmp_path):
-    path = tmp_path / "src.model"
-    path.write_bytes(tokenizer.to_bytes())
-    loaded = load_tokenizer(path)
-    assert loaded.to_bytes() == tokenizer.to_bytes()
-    assert loaded.encode(CORPUS) == tokenizer.encode(CORPUS)
-    assert loaded.vocab_size == tokenizer.vocab_size
-
-
-def test_missing_model_file(tmp_path):
-    with pytest.raises(ModelFolderError, match=r"src\.model: cannot be read \(.+\); the model folder is not whole$"):
-        load_tokenizer(tmp_path / "src.model")
+    monkeypatch.setattr(subwords, "MAX_TRAINING_CHARACTERS", 8000)
+    assert subwords._sample(iter(texts)) == texts
 
 
 @pytest.mark.parametrize("model", [b"", b"\0", b"this is a text\n", b"\xff" * 1009], ids=["empty", "nul", "text", "ff"])
@@ -244,11 +197,108 @@ def test_damage_never_ends_the_process(tokenizer):
     assert 100 < int(done.stdout) < 997
 
 
-def test_truncate_cuts_and_counts():
-    assert truncate([[4, 5, 6], [7], [], [8, 9]], 2) == ([[4, 5], [7], [], [8, 9]], 1)
-    assert truncate([], 2) == ([], 0)
+def own_model(path: Path, **options: Any) -> sentencepiece.SentencePieceProcessor:
+    """A model of the user's, written to ``path`` with SentencePiece's own defaults and ``options``."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS),
+        model_writer=model,
+        **{"vocab_size": 97, "hard_vocab_limit": False, "minloglevel": 2} | options,
+    )
+    path.write_bytes(model.getvalue())
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
-def test_padding_stands_at_the_end():
-    assert pad([[5, 7, 9], [], [6]]).tolist() == [[5, 7, 9], [PAD] * 3, [6, PAD, PAD]]
-    assert pad([]).shape == (0, 0)
+OWN = {
+    "sentencepiece's defaults": {},
+    "bpe": {"model_type": "bpe"},
+    "words": {"model_type": "word"},
+    "characters": {"model_type": "char"},
+    "as in T5": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+    "other names": {"pad_id": 3, "pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[B]", "eos_piece": "[E]"},
+    "with tags": {"control_symbols": ["<2zh>", "<pad>"], "user_defined_symbols": ["town"]},
+    "in bytes": {"byte_fallback": True, "vocab_size": 353, "normalization_rule_name": "nfkc_cf"},
+}
+
+
+@pytest.mark.parametrize("options", OWN.values(), ids=OWN)
+def test_an_own_model_cuts_as_it_did(tmp_path, options):
+    theirs = own_model(tmp_path / "my.model", **options)
+    ours = open_tokenizer(tmp_path / "my.model")
+    texts = [*CORPUS[:6], "Ｆｕｌｌ ﬁ", "town 日本", ""]
+    ids = ours.encode(texts)
+    unknown = {theirs.unk_id(): UNK}
+    assert [[theirs.piece_to_id(piece) for piece in ours.pieces(sequence)] for sequence in ids] == theirs.encode(texts)
+    assert [[i == UNK for i in sequence] for sequence in ids] == [
+        [i in unknown for i in sequence] for sequence in theirs.encode(texts)
+    ]
+    assert ours.decode(ids) == [normalize(text) for text in theirs.decode(theirs.encode(texts))]
+    assert not {PAD, BOS, EOS} & {i for sequence in ids for i in sequence}
+    assert sorted(ours.pieces(range(NUM_SPECIAL, ours.vocab_size))) == sorted(
+        piece
+        for piece in map(theirs.id_to_piece, range(theirs.get_piece_size()))
+        if piece not in ours.pieces(range(NUM_SPECIAL))
+    )
+    assert ours.pieces(ours.tags) == (["<2zh>"] if "control_symbols" in options else [])
+
+
+def test_an_own_model_that_is_like_ours_stays_as_it_is(tmp_path, tokenizer):
+    (tmp_path / "my.model").write_bytes(tokenizer.to_bytes())
+    assert open_tokenizer(tmp_path / "my.model").to_bytes() == tokenizer.to_bytes()
+
+
+def test_other_programs_find_the_special_tokens_of_an_own_model(tmp_path):
+    own_model(tmp_path / "my.model", pad_id=-1)
+    ours = sentencepiece.SentencePieceProcessor(model_proto=open_tokenizer(tmp_path / "my.model").to_bytes())
+    assert [ours.pad_id(), ours.unk_id(), ours.bos_id(), ours.eos_id()] == [PAD, UNK, BOS, EOS]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"this is a text\n", b"\xff" * 1009, b"<unk>\t0\n<s>\t0\n"])
+def test_an_own_file_that_is_no_model(tmp_path, content):
+    path = tmp_path / "my.vocab"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        open_tokenizer(path)
+    what = "is not a SentencePiece model; data.tokenizer_file takes" if content else "is empty, expected"
+    assert str(error.value) == f"{path}: {what} the .model file of SentencePiece"
+
+
+def test_an_own_model_whose_padding_is_text(tmp_path):
+    own_model(tmp_path / "my.model", user_defined_symbols=["<pad>"])
+    with pytest.raises(
+        DataError, match=r"my\.model: its piece '<pad>' is ordinary text, expected a control piece or none"
+    ):
+        open_tokenizer(tmp_path / "my.model")
+
+
+def test_an_own_model_with_one_way_to_cut(tmp_path):
+    own_model(tmp_path / "my.model", model_type="char")
+    with pytest.raises(
+        ConfigError, match=r"my\.model: data\.subword_dropout .* a bpe or unigram model can and this one"
+    ):
+        open_tokenizer(tmp_path / "my.model").sampled(["a"], 0.1, seed=1)
+
+
+def test_more_merges_left_out_cut_finer(tokenizer):
+    text = ["We bought books in the small town. 我们在小镇上买了书。"] * 101
+    tokens = [sum(map(len, tokenizer.sampled(text, dropout, seed=5))) for dropout in (0.0, 0.05, 0.2, 0.999999)]
+    characters = len(text[0].replace(" ", "▁")) + 1
+    assert tokens == sorted(tokens)
+    assert tokens[-1] == 101 * characters
+
+
+def test_a_share_of_the_texts_is_drawn_from_the_unigram_lattice():
+    tokenizer = SentencePiece.train(CORPUS, 353, kind="unigram")
+    texts = CORPUS[:1] * 2003
+    (usual,) = tokenizer.encode(CORPUS[:1])
+    # Drawing may give the usual cut again, in the same share of all draws.
+    all_drawn = sum(ids != usual for ids in tokenizer.sampled(texts, 0.999999, seed=2)) / 2003
+    for dropout in (0.1, 0.5):
+        share = sum(ids != usual for ids in tokenizer.sampled(texts, dropout, seed=3)) / 2003
+        assert share == pytest.approx(dropout * all_drawn, abs=0.04)
+
+
+def test_sampling_threads_do_not_disturb_each_other(tokenizer):
+    alone = [tokenizer.sampled(CORPUS[:97], 0.3, seed) for seed in range(7)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(lambda seed: tokenizer.sampled(CORPUS[:97], 0.3, seed), range(7))) == alone

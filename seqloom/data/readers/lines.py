@@ -1,0 +1,68 @@
+"""Text files: their lines, and two of them line by line."""
+
+from collections.abc import Iterator
+from itertools import count, zip_longest
+from pathlib import Path
+
+from seqloom.data.readers.compression import open_bytes
+from seqloom.data.readers.example import Example
+from seqloom.errors import DataError
+
+MAX_LINE_BYTES = 1 << 24
+"""A line of more than 16 MiB is no sentence; reading on would only fill the memory."""
+
+BOM = b"\xef\xbb\xbf"
+
+
+def decode_line(raw: bytes, path: Path | str, line: int, start: int) -> str:
+    """UTF-8 -> text; ``start`` is the offset of the line in the (unpacked) file."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{line}: byte {raw[error.start]:#04x} at offset {start + error.start} is not valid UTF-8; "
+            f"convert the file first, for example with `iconv -f GB18030 -t UTF-8`"
+        ) from None
+
+
+def read_whole_lines(path: Path) -> Iterator[str]:
+    r"""Yields the lines of a UTF-8 file with their ends.
+
+    A line ends at ``\n`` or ``\r\n`` and nowhere else: U+2028, NEL and form feed are text. A byte
+    order mark at the start is no text.
+    """
+    offset = 0
+    with open_bytes(path) as file:
+        for number in count(1):
+            raw = file.readline(MAX_LINE_BYTES + len(b"\r\n"))
+            if number == 1 and raw.startswith(BOM):
+                raw, offset = raw.removeprefix(BOM), len(BOM)
+            if not raw:
+                return
+            if len(raw) > MAX_LINE_BYTES and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a sentence; "
+                    f"put each sentence on a line of its own"
+                )
+            yield decode_line(raw, path, number, offset)
+            offset += len(raw)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file without their ends; see :func:`read_whole_lines`."""
+    for line in read_whole_lines(path):
+        yield line[:-1].removesuffix("\r") if line.endswith("\n") else line
+
+
+def read_pairs(src: Path, tgt: Path) -> Iterator[Example]:
+    """Yields the pairs of two line-aligned files; stops with both counts where they differ."""
+    pairs = zip_longest(read_lines(src), read_lines(tgt))
+    for number, (src_line, tgt_line) in enumerate(pairs, start=1):
+        if src_line is None or tgt_line is None:
+            longer = number + sum(1 for _ in pairs)
+            src_count, tgt_count = (number - 1, longer) if src_line is None else (longer, number - 1)
+            raise DataError(
+                f"{src} has {src_count:,} lines and {tgt} has {tgt_count:,}; line by line translations are expected, "
+                f"so a line is missing or too many in one of them"
+            )
+        yield Example(src_line, tgt_line, number)

@@ -1,0 +1,103 @@
+"""PO, the message catalogues of gettext, read by polib."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from seqloom.data.languages import is_code, is_reversed
+from seqloom.data.readers.compression import open_bytes
+from seqloom.data.readers.example import Example, Options
+from seqloom.data.readers.lines import read_whole_lines
+from seqloom.errors import DataError
+
+MAX_CHARACTERS = 1 << 26
+"""polib holds a whole catalogue, in some ten times its size; larger ones are no catalogues of a program."""
+
+HEADER_BYTES = 1 << 16
+UNICODE = {"utf-8", "utf8", "us-ascii", "ascii", "charset"}
+"""What a catalogue may be in; CHARSET is what stands in one that nobody has filled in."""
+
+
+def read_po(path: Path, options: Options) -> Iterator[Example]:
+    """Yields the messages and their translations; fuzzy, untranslated and obsolete ones are left out.
+
+    Of a message with a plural, the singular goes with the first form and the plural with the last one.
+
+    Raises:
+        DataError: if it is not UTF-8, no PO, or in another language than those that are wanted.
+    """
+    catalogue = _parse(path)
+    language = _language(catalogue.metadata.get("Language", ""))
+    turned = is_reversed(("", language), options.languages)
+    if turned is None:
+        raise DataError(
+            f"{path}: is a translation into {language} by its header, expected {' or '.join(options.languages)}; "
+            f"correct its Language or leave the file out"
+        )
+    for entry in catalogue:
+        left_out = ""
+        if entry.obsolete:
+            left_out = "an obsolete translation"
+        elif entry.fuzzy:
+            left_out = "a fuzzy translation"
+        elif not entry.translated():
+            left_out = "no translation"
+        for src, tgt in _texts(entry):
+            example = Example(src, tgt, max(1, entry.linenum), left_out)
+            yield example.turned() if turned else example
+
+
+def po_languages(path: Path, options: Options) -> tuple[str, str]:
+    """The language that the header says the translations are in; that of the messages is not told."""
+    with open_bytes(path) as file:
+        named = re.search(rb'^"Language: *([^"\\]*)', file.read(HEADER_BYTES), re.MULTILINE)
+    language = _language(named[1].decode("ascii", "replace") if named else "")
+    if is_reversed(("", language), options.languages):
+        language = ""
+    return options.src_lang, options.tgt_lang or language
+
+
+def _language(named: str) -> str:
+    """What a header calls its language, if that is a code."""
+    return named.strip() if is_code(named) else ""
+
+
+def _texts(entry: Any) -> list[tuple[str, str]]:
+    """What is said with which translation, in one entry."""
+    if not entry.msgid_plural:
+        return [(entry.msgid, entry.msgstr)]
+    forms = [text for _, text in sorted(entry.msgstr_plural.items())] or [""]
+    # A language with one form uses it for any number, so it says what the plural says.
+    singular = [(entry.msgid, forms[0])] if len(forms) > 1 else []
+    return [*singular, (entry.msgid_plural, forms[-1])]
+
+
+def _parse(path: Path) -> Any:
+    import polib  # type: ignore[import-untyped]
+
+    with open_bytes(path) as file:
+        charset = re.search(rb'^"Content-Type:[^\n]*charset=([\w.:-]+)', file.read(HEADER_BYTES), re.MULTILINE)
+    if charset and charset[1].decode("ascii", "replace").lower() not in UNICODE:
+        raise DataError(
+            f"{path}: is in {charset[1].decode('ascii', 'replace')} by its header, expected UTF-8; "
+            f"convert it first with `msgconv -t UTF-8`"
+        )
+    with TemporaryDirectory() as folder:
+        # Unpacked, known to be UTF-8, and given by its name: in a text polib takes more characters for line ends.
+        plain = Path(folder) / "plain.po"
+        size = 0
+        with open(plain, "w", encoding="utf-8", newline="") as copy:
+            for line in read_whole_lines(path):
+                size += copy.write(line)
+                if size > MAX_CHARACTERS:
+                    raise DataError(
+                        f"{path}: has more than {MAX_CHARACTERS:,} characters, expected the messages of a program; "
+                        f"cut it into several files"
+                    )
+        try:
+            return polib.pofile(str(plain), encoding="utf-8")
+        except OSError as error:
+            line, why = re.search(r"\(line (\d+)\)(?:: (.*))?", str(error)).groups()  # type: ignore[union-attr]
+            raise DataError(f"{path}:{line}: is not PO ({why or 'syntax error'}); correct it there") from None

@@ -1,0 +1,115 @@
+"""The file of a SentencePiece model, as far as its pieces are added to and put in another order.
+
+It is a Protocol Buffers message, ``ModelProto`` in ``sentencepiece_model.proto``: field 1 is a piece,
+the ids are the order of the pieces, and field 2 is the ``TrainerSpec``, which says among other things
+what kind of model it is and how the special tokens are called. Of a field that comes twice the later
+value holds, so that a message is changed by what is put behind it.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+
+CONTROL, USER_DEFINED = 3, 4
+"""Types of a piece. A control piece is never found in a text; one defined by the user always is."""
+
+UNIGRAM, BPE = 1, 2
+"""Types of a model."""
+
+PIECE, TRAINER_SPEC = 1, 2
+MODEL_TYPE = 3
+SPECIAL_IDS = {"unk": 40, "bos": 41, "eos": 42, "pad": 43}
+SPECIAL_NAMES = {"unk": 45, "bos": 46, "eos": 47, "pad": 48}
+"""Field numbers."""
+
+
+def piece(text: str, kind: int) -> bytes:
+    """A piece as it stands in a file; those put behind a model get the next ids."""
+    return _field(PIECE, _field(1, text.encode()) + struct.pack("<Bf", 2 << 3 | 5, 0.0) + _field(3, kind))
+
+
+def model_type(model: bytes) -> int:
+    """Which kind of model it is.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    kind = UNIGRAM
+    for number, spec, _ in _fields(model):
+        if number == TRAINER_SPEC and isinstance(spec, bytes):
+            for field, value, _ in _fields(spec):
+                if field == MODEL_TYPE and isinstance(value, int):
+                    kind = value
+    return kind
+
+
+def reordered(model: bytes, first: Mapping[str, tuple[int | None, str]]) -> bytes:
+    """``model`` with its special tokens in front.
+
+    Args:
+        first: "pad", "unk", "bos" and "eos" in the order wanted, each with the id that it has, None
+            where the model has none, and its name.
+
+    Raises:
+        ValueError: if the model cannot be read.
+    """
+    pieces: list[bytes] = []
+    rest: list[bytes] = []
+    for number, _, raw in _fields(model):
+        (pieces if number == PIECE else rest).append(raw)
+    front = [piece(name, CONTROL) if at is None else pieces[at] for at, name in first.values()]
+    moved = {at for at, _ in first.values()}
+    back = [raw for at, raw in enumerate(pieces) if at not in moved]
+    spec = b"".join(
+        _field(SPECIAL_IDS[role], i) + _field(SPECIAL_NAMES[role], name.encode())
+        for i, (role, (_, name)) in enumerate(first.items())
+    )
+    return b"".join([*front, *back, *rest, _field(TRAINER_SPEC, spec)])
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes, bytes]]:
+    """(number, value, the bytes of the whole field) of each field."""
+    at = 0
+    while at < len(message):
+        start = at
+        key, at = _read_varint(message, at)
+        wire = key & 7
+        if wire == 0:
+            value, at = _read_varint(message, at)
+            yield key >> 3, value, message[start:at]
+            continue
+        if wire == 2:
+            size, at = _read_varint(message, at)
+        elif wire in (1, 5):
+            size = 8 if wire == 1 else 4
+        else:
+            raise ValueError(f"a field of unknown kind at byte {start:,}")
+        at += size
+        if at > len(message):
+            raise ValueError(f"a field at byte {start:,} that goes on behind the end")
+        yield key >> 3, message[at - size : at], message[start:at]
+
+
+def _read_varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message) and shift < 64:
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise ValueError(f"no number at byte {at:,}")
