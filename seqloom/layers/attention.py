@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.layers.dropout import dropout
+from seqloom.layers.linear import MakeLinear
+from seqloom.layers.positions import Places
 
 GROWTH = 32
 """A self-attention cache grows by this many positions at a time."""
@@ -24,8 +26,9 @@ def attend(
 
     Args:
         q: [B, H, Q, E].
-        k: [B, H, K, E].
-        v: [B, H, K, E].
+        k: [B, G, K, E], where H is a multiple of G: each head of keys serves H / G neighbouring heads
+            of queries (Ainslie et al. 2023, "GQA", section 2.2).
+        v: [B, G, K, E].
         mask: boolean, broadcastable to [B, H, Q, K]; True = may attend. Every query needs a key.
         bias: added to the scores, broadcastable to [B, H, Q, K].
         drop: probability of dropping an attention weight.
@@ -33,14 +36,23 @@ def attend(
     Returns:
         [B, H, Q, E].
     """
-    scores = (q * (1.0 / math.sqrt(q.size(-1)))) @ k.transpose(-2, -1)  # [B, H, Q, K]
+    weights = dropout(attention_weights(q, k, mask, bias), drop)
+    return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
+
+
+def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """How much each query looks at each key, the softmax in :func:`attend`: [B, H, Q, K]."""
+    grouped = q.size(0), k.size(1), -1  # the queries of all heads that share a head of keys are one list
+    scaled = (q * (1.0 / math.sqrt(q.size(-1)))).reshape(*grouped, q.size(3))  # [B, G, H / G * Q, E]
+    scores = (scaled @ k.transpose(-2, -1)).view(*q.shape[:3], k.size(2))  # [B, H, Q, K]
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         # Added and not filled in: a fraction of the time, and no work on the way back.
         scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -math.inf)
-    weights = dropout(scores.softmax(dim=-1), drop)
-    return weights @ v
+    # In float32 at least: more exact, and torch's own softmax of bfloat16 is several times slower on a CPU.
+    exact = torch.promote_types(scores.dtype, torch.float32)
+    return scores.softmax(dim=-1, dtype=exact).to(scores.dtype)
 
 
 class Cache:
@@ -51,12 +63,14 @@ class Cache:
     """
 
     def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
-        self.keys = keys  # [B, H, capacity, E]
+        self.keys = keys  # [B, G, capacity, E]
         self.values = values
         self.length = 0 if keys is None else keys.size(2)
+        self.record = False
+        self.weights: Tensor | None = None  # of the last step, [B, Q, K], where they are recorded
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds [B, H, Q, E] keys and values; returns all so far, [B, H, K, E]."""
+        """Adds [B, G, Q, E] keys and values; returns all so far, [B, G, K, E]."""
         self.keys = _written(self.keys, k, self.length)
         self.values = _written(self.values, v, self.length)
         self.length += k.size(2)
@@ -70,7 +84,7 @@ class Cache:
 
 
 def _written(store: Tensor | None, new: Tensor, start: int) -> Tensor:
-    """``store`` [B, H, capacity, E] with ``new`` [B, H, Q, E] at ``start``; larger if that needs it."""
+    """``store`` [B, G, capacity, E] with ``new`` [B, G, Q, E] at ``start``; larger if that needs it."""
     end = start + new.size(2)
     if store is None or end > store.size(2):
         batch, heads, _, size = new.shape
@@ -87,34 +101,62 @@ class MultiHeadAttention(nn.Module):
 
     Args:
         d_model: width of inputs and output; a multiple of ``num_heads``.
-        num_heads: H.
+        num_heads: H, heads of queries.
         drop: probability of dropping an attention weight while training.
+        num_kv_heads: G, heads of keys and values, which H is a multiple of; H unless given.
+        linear: makes its linear layers.
     """
 
-    def __init__(self, d_model: int, num_heads: int, drop: float = 0.0) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        drop: float = 0.0,
+        num_kv_heads: int | None = None,
+        linear: MakeLinear = nn.Linear,
+    ) -> None:
         super().__init__()
+        num_kv_heads = num_kv_heads or num_heads
         if d_model % num_heads:
             raise ValueError(f"d_model ({d_model}) must be a multiple of num_heads ({num_heads})")
+        if num_heads % num_kv_heads:
+            raise ValueError(f"num_heads ({num_heads}) must be a multiple of num_kv_heads ({num_kv_heads})")
         self.num_heads = num_heads
+        self.head_dim = d_model // num_heads
         self.drop = drop
-        self.query = nn.Linear(d_model, d_model)
-        self.key = nn.Linear(d_model, d_model)
-        self.value = nn.Linear(d_model, d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query = linear(d_model, d_model)
+        self.key = linear(d_model, num_kv_heads * self.head_dim)
+        self.value = linear(d_model, num_kv_heads * self.head_dim)
+        self.output = linear(d_model, d_model)
 
     def split(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, H, T, E]."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
-    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """The projected keys and values of ``memory`` [B, K, D]: two [B, H, K, E]."""
-        return self.split(self.key(memory)), self.split(self.value(memory))
+    def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
+        """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
+        k, v = self.split(self.key(memory)), self.split(self.value(memory))
+        return (k if places is None else places.rotate(k)), v
 
-    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Lets ``x`` [B, Q, D] attend to ``memory`` [B, K, D]; self-attention when both are one."""
-        return self.attend_to(x, *self.keys_values(memory), mask)
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None, places: Places | None = None) -> Tensor:
+        """Lets ``x`` [B, Q, D] attend to ``memory`` [B, K, D]; self-attention when both are one.
 
-    def attend_to(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        ``places`` tells self-attention where its tokens stand.
+        """
+        return self.attend_to(x, *self.keys_values(memory, places), mask, places)
+
+    def attend_to(
+        self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
+    ) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        attended = attend(self.split(self.query(x)), k, v, mask, drop=self.drop if self.training else 0.0)
+        q = self.split(self.query(x))
+        bias = None
+        if places is not None:
+            q = places.rotate(q)
+            bias = places.bias(q)
+        attended = attend(q, k, v, mask, bias, self.drop if self.training else 0.0)
         return self.output(attended.transpose(1, 2).flatten(2))  # [B, Q, D]
+
+    def weights(self, x: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+        """How much ``x`` [B, Q, D] looks at each of the projected keys, the mean of all heads: [B, Q, K]."""
+        return attention_weights(self.split(self.query(x)), k, mask).mean(1)

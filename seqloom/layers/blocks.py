@@ -1,4 +1,7 @@
-"""One encoder and one decoder layer, readable as figure 1 of Vaswani et al. 2017."""
+"""One encoder and one decoder layer, readable as figure 1 of Vaswani et al. 2017.
+
+A block is handed its parts ready made, and the maker of its residual connections, of which it needs several.
+"""
 
 from collections.abc import Callable
 
@@ -7,14 +10,15 @@ from torch import Tensor, nn
 from seqloom.layers.attention import Cache, MultiHeadAttention
 from seqloom.layers.dropout import add_dropout
 from seqloom.layers.feedforward import FeedForward
+from seqloom.layers.positions import Places
 
 
 class PostNorm(nn.Module):
-    """LayerNorm(x + Dropout(Sublayer(x))): the paper's residual connection, section 5.4."""
+    """Norm(x + Dropout(Sublayer(x))): the paper's residual connection, section 5.4."""
 
-    def __init__(self, d_model: int, drop: float) -> None:
+    def __init__(self, norm: nn.Module, drop: float) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(d_model)
+        self.norm = norm
         self.drop = drop
 
     def add(self, x: Tensor, change: Tensor) -> Tensor:
@@ -26,7 +30,7 @@ class PostNorm(nn.Module):
 
 
 class PreNorm(PostNorm):
-    """x + Dropout(Sublayer(LayerNorm(x))): trains without care at any depth (Xiong et al. 2020)."""
+    """x + Dropout(Sublayer(Norm(x))): trains without care at any depth (Xiong et al. 2020)."""
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         return self.add(x, sublayer(self.norm(x)))
@@ -36,64 +40,57 @@ RESIDUALS: dict[str, type[PostNorm]] = {"post": PostNorm, "pre": PreNorm}
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and feed-forward, each in a residual connection.
-
-    ``drop`` falls on what a sublayer adds, as in the paper's section 5.4; ``inner_drop`` on attention
-    weights and inside the feed-forward layer, where the paper has none and others have.
-    """
+    """Self-attention and feed-forward, each in a residual connection."""
 
     def __init__(
-        self,
-        d_model: int,
-        num_heads: int,
-        d_ff: int,
-        drop: float = 0.0,
-        norm: str = "post",
-        activation: str = "relu",
-        inner_drop: float = 0.0,
+        self, attention: MultiHeadAttention, feedforward: FeedForward, residual: Callable[[], PostNorm]
     ) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(d_model, num_heads, inner_drop)
-        self.feedforward = FeedForward(d_model, d_ff, inner_drop, activation)
-        self.attention_residual = RESIDUALS[norm](d_model, drop)
-        self.feedforward_residual = RESIDUALS[norm](d_model, drop)
+        self.attention = attention
+        self.feedforward = feedforward
+        self.attention_residual = residual()
+        self.feedforward_residual = residual()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None, places: Places | None = None) -> Tensor:
         """``x`` [B, T, D]; ``mask`` broadcastable to [B, H, T, T]."""
-        x = self.attention_residual(x, lambda h: self.attention(h, h, mask))
+        x = self.attention_residual(x, lambda h: self.attention(h, h, mask, places))
         return self.feedforward_residual(x, self.feedforward)
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, attention to the encoder's output, feed-forward, each in a residual."""
+    """Self-attention, attention to the encoder's output, feed-forward, each in a residual connection."""
 
     def __init__(
         self,
-        d_model: int,
-        num_heads: int,
-        d_ff: int,
-        drop: float = 0.0,
-        norm: str = "post",
-        activation: str = "relu",
-        inner_drop: float = 0.0,
+        attention: MultiHeadAttention,
+        cross_attention: MultiHeadAttention,
+        feedforward: FeedForward,
+        residual: Callable[[], PostNorm],
     ) -> None:
         super().__init__()
-        self.attention = MultiHeadAttention(d_model, num_heads, inner_drop)
-        self.cross_attention = MultiHeadAttention(d_model, num_heads, inner_drop)
-        self.feedforward = FeedForward(d_model, d_ff, inner_drop, activation)
-        self.attention_residual = RESIDUALS[norm](d_model, drop)
-        self.cross_attention_residual = RESIDUALS[norm](d_model, drop)
-        self.feedforward_residual = RESIDUALS[norm](d_model, drop)
+        self.attention = attention
+        self.cross_attention = cross_attention
+        self.feedforward = feedforward
+        self.attention_residual = residual()
+        self.cross_attention_residual = residual()
+        self.feedforward_residual = residual()
 
     def forward(
-        self, x: Tensor, memory: Tensor, mask: Tensor | None = None, memory_mask: Tensor | None = None
+        self,
+        x: Tensor,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        places: Places | None = None,
     ) -> Tensor:
         """``x`` [B, T, D], ``memory`` [B, S, D]; masks broadcastable to [B, H, T, T], [B, H, T, S]."""
-        x = self.attention_residual(x, lambda h: self.attention(h, h, mask))
+        x = self.attention_residual(x, lambda h: self.attention(h, h, mask, places))
         x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, memory, memory_mask))
         return self.feedforward_residual(x, self.feedforward)
 
-    def step(self, x: Tensor, own: Cache, memory: Cache, memory_mask: Tensor | None) -> Tensor:
+    def step(
+        self, x: Tensor, own: Cache, memory: Cache, memory_mask: Tensor | None = None, places: Places | None = None
+    ) -> Tensor:
         """One new token of each hypothesis: ``x`` [B * beam, 1, D].
 
         ``own`` holds the keys and values of the tokens so far and is extended. ``memory`` holds
@@ -104,10 +101,13 @@ class DecoderBlock(nn.Module):
         assert v is not None
 
         def look_back(h: Tensor) -> Tensor:
-            return self.attention.attend_to(h, *own.append(*self.attention.keys_values(h)))
+            keys, values = own.append(*self.attention.keys_values(h, places))
+            return self.attention.attend_to(h, keys, values, places=places)
 
         def look_across(h: Tensor) -> Tensor:
             beams = h.view(k.size(0), -1, h.size(-1))  # [B, beam, D]
+            if memory.record:
+                memory.weights = self.cross_attention.weights(beams, k, memory_mask)
             return self.cross_attention.attend_to(beams, k, v, memory_mask).view_as(h)
 
         x = self.attention_residual(x, look_back)

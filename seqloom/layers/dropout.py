@@ -8,10 +8,26 @@ that is really applied, so the expectation is exact. Srivastava et al. 2014, "Dr
 Masks are int8 and not bool: torch multiplies by those several times faster on a CPU.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+_thread = threading.local()
+
+
+@contextmanager
+def random_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Within it and in this thread, masks are drawn from ``generator``; None is torch's own."""
+    before = getattr(_thread, "generator", None)
+    _thread.generator = generator
+    try:
+        yield
+    finally:
+        _thread.generator = before
 
 
 def dropped_of_256(p: float) -> int:
@@ -20,10 +36,10 @@ def dropped_of_256(p: float) -> int:
 
 
 def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """int8 tensor, 0 with probability dropped_of_256(p) / 256 and 1 otherwise, from torch's generator."""
+    """int8 tensor, 0 with probability dropped_of_256(p) / 256 and 1 otherwise; see :func:`random_from`."""
     count = shape.numel()
     words = torch.empty(-(-count // 8), dtype=torch.int64)
-    words.random_(-(2**63), None)  # the full 64-bit range
+    words.random_(-(2**63), None, generator=getattr(_thread, "generator", None))  # the full 64-bit range
     bytes_ = words.view(torch.int8)[:count]
     return torch.ge(bytes_, dropped_of_256(p) - 128, out=bytes_).view(shape)
 

@@ -4,7 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.config import ModelConfig
+from seqloom.layers.consistency import projection_consistency
+from seqloom.layers.dropout import random_from
 from seqloom.layers.embeddings import TokenEmbedding
+from seqloom.layers.linear import Linear, init_xavier
 from seqloom.layers.projection import projection_loss
 from seqloom.models.transformer import Decoder, DecoderState, Encoder
 
@@ -15,7 +18,7 @@ class EncoderDecoder(nn.Module):
     Args:
         config: sizes and parts.
         src_vocab: number of source tokens.
-        tgt_vocab: number of target tokens; the same as ``src_vocab`` where all embeddings are tied.
+        tgt_vocab: number of target tokens; the same as ``src_vocab`` where one table embeds both.
     """
 
     def __init__(self, config: ModelConfig, src_vocab: int, tgt_vocab: int) -> None:
@@ -27,7 +30,7 @@ class EncoderDecoder(nn.Module):
         self.output = nn.Linear(config.d_model, tgt_vocab, bias=False)
         self._reset_parameters()
         # Press and Wolf 2017; Vaswani et al. 2017, section 3.4.
-        if config.tied_embeddings == "all":
+        if config.tied_embeddings in ("all", "inputs"):
             if src_vocab != tgt_vocab:
                 raise ValueError(f"tied embeddings need one vocabulary, got {src_vocab} and {tgt_vocab} tokens")
             self.tgt_embedding = self.src_embedding
@@ -36,10 +39,13 @@ class EncoderDecoder(nn.Module):
 
     def _reset_parameters(self) -> None:
         for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            if isinstance(module, Linear):
+                init_xavier(module)
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens a sequence may have, its begin or end counted; None where any number will do."""
+        return self.encoder.positions.limit
 
     def encode(self, src: Tensor, src_mask: Tensor | None = None) -> Tensor:
         """``src`` [B, S] ids, ``src_mask`` [B, S] True at real tokens -> memory [B, S, D]."""
@@ -66,13 +72,33 @@ class EncoderDecoder(nn.Module):
         src_mask: Tensor | None,
         tgt_mask: Tensor,
         smoothing: float = 0.0,
+        consistency: float = 0.0,
+        random: torch.Generator | None = None,
     ) -> Tensor:
         """Summed cross-entropy of the real target tokens, without ever holding all logits.
 
-        ``targets`` [B, T] is ``tgt`` one token on; ``tgt_mask`` [B, T] is True at real targets.
+        Args:
+            src: [B, S] ids.
+            tgt: [B, T] ids that start with the begin token.
+            targets: [B, T], ``tgt`` one token on.
+            src_mask: [B, S], True at real tokens.
+            tgt_mask: [B, T], True at real targets.
+            smoothing: label smoothing.
+            consistency: weight of the divergence between two passes under different dropout
+                (:mod:`seqloom.layers.consistency`); 0 makes one pass.
+            random: where dropout draws from; None is torch's own generator.
         """
-        hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
-        return projection_loss(hidden[tgt_mask], self.output.weight, targets[tgt_mask], smoothing)
+        with random_from(random):
+            if not consistency:
+                hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
+                return projection_loss(hidden[tgt_mask], self.output.weight, targets[tgt_mask], smoothing)
+            src, tgt = torch.cat([src, src]), torch.cat([tgt, tgt])
+            twice = None if src_mask is None else torch.cat([src_mask, src_mask])
+            first, second = self.decode(tgt, self.encode(src, twice), twice).chunk(2)
+        output = self.output.weight
+        return projection_consistency(
+            first[tgt_mask], second[tgt_mask], output, targets[tgt_mask], smoothing, consistency
+        )
 
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> DecoderState:
         """The decoder step protocol: reads B sources once."""
@@ -80,7 +106,8 @@ class EncoderDecoder(nn.Module):
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """The decoder step protocol: ``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V]."""
-        positions = torch.tensor([state.length], device=tokens.device)
+        # Not a tensor of a number: that would wait for the device.
+        positions = torch.arange(state.length, state.length + 1, device=tokens.device)
         hidden = self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)
         logits: Tensor = self.output(hidden[:, 0])
         return logits

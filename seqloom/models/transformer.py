@@ -7,24 +7,29 @@ from torch import Tensor, nn
 
 from seqloom.config import ModelConfig
 from seqloom.layers.attention import Cache
-from seqloom.layers.blocks import DecoderBlock, EncoderBlock
-from seqloom.layers.dropout import Dropout
+from seqloom.layers.blocks import DecoderBlock
 from seqloom.layers.embeddings import Embedded
 from seqloom.layers.masks import causal_mask, key_mask
-from seqloom.layers.positions import POSITIONS
+from seqloom.layers.positions import Places
+from seqloom.models import parts
 
 
 class _Stack(nn.Module):
     """What encoder and decoder share: positions, input dropout, the last norm of pre-norm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, bidirectional: bool) -> None:
         super().__init__()
-        self.positions = POSITIONS[config.positions](config.d_model)
-        self.dropout = Dropout(config.dropout)
-        # With pre-norm nothing has normalised the residual stream before it leaves the stack.
-        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+        self.positions = parts.positions(config, bidirectional)
+        self.dropout = parts.embedding_dropout(config)
+        self.norm = parts.last_norm(config)
 
-    def enter(self, inputs: Embedded) -> Tensor:
+    def enter(self, inputs: Embedded, length: int) -> Tensor:
+        """What the first block sees of ``inputs``, whose positions are all below ``length``.
+
+        Raises:
+            UserError: if the model has not so many places.
+        """
+        self.positions.check(length)
         x = self.dropout(self.positions.embed(inputs.x, inputs.positions))
         # Under autocast the whole stack runs in its type: casting at each product instead costs
         # more than the products of a small model.
@@ -36,25 +41,15 @@ class Encoder(_Stack):
     """Embedded -> memory [B, T, D]: every position sees every real position."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.blocks = nn.ModuleList(
-            EncoderBlock(
-                config.d_model,
-                config.num_heads,
-                config.d_ff,
-                config.dropout,
-                config.norm,
-                config.activation,
-                config.attention_dropout,
-            )
-            for _ in range(config.num_encoder_layers)
-        )
+        super().__init__(config, bidirectional=True)
+        self.blocks = nn.ModuleList(parts.encoder_block(config) for _ in range(config.num_encoder_layers))
 
     def forward(self, inputs: Embedded) -> Tensor:
         mask = None if inputs.mask is None else key_mask(inputs.mask)
-        x = self.enter(inputs)
+        places = Places(self.positions, inputs.positions)
+        x = self.enter(inputs, inputs.x.size(1))
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, mask, places)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -67,6 +62,21 @@ class DecoderState:
         self.memory = memory
         self.memory_mask = memory_mask  # [B, 1, 1, S]
         self.length = 0
+
+    @property
+    def record_attention(self) -> bool:
+        """Whether ``attention`` is wanted."""
+        return self.memory[-1].record
+
+    @record_attention.setter
+    def record_attention(self, wanted: bool) -> None:
+        self.memory[-1].record = wanted
+
+    @property
+    def attention(self) -> Tensor | None:
+        """Of the last layer to the source in the last step, the mean of its heads, [B * beam, S]."""
+        weights = self.memory[-1].weights
+        return None if weights is None else weights.flatten(0, 1)
 
     def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
         """Keeps hypotheses ``rows`` and, where some are finished, only the given ``sentences``.
@@ -89,28 +99,18 @@ class Decoder(_Stack):
     """Embedded and memory -> [B, T, D]: a position sees itself, what came before, and memory."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        self.blocks = nn.ModuleList(
-            DecoderBlock(
-                config.d_model,
-                config.num_heads,
-                config.d_ff,
-                config.dropout,
-                config.norm,
-                config.activation,
-                config.attention_dropout,
-            )
-            for _ in range(config.num_decoder_layers)
-        )
+        super().__init__(config, bidirectional=False)
+        self.blocks = nn.ModuleList(parts.decoder_block(config) for _ in range(config.num_decoder_layers))
 
     def forward(self, inputs: Embedded, memory: Tensor, memory_mask: Tensor | None = None) -> Tensor:
         """``memory`` [B, S, D], ``memory_mask`` [B, S]. Padding may only follow real tokens."""
         # The causal mask alone hides padding: it stands after every real token.
         mask = causal_mask(inputs.x.size(1), inputs.x.device)
         across = None if memory_mask is None else key_mask(memory_mask)
-        x = self.enter(inputs)
+        places = Places(self.positions, inputs.positions)
+        x = self.enter(inputs, inputs.x.size(1))
         for block in self.blocks:
-            x = block(x, memory, mask, across)
+            x = block(x, memory, mask, across, places)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -126,9 +126,11 @@ class Decoder(_Stack):
 
     def step(self, inputs: Embedded, state: DecoderState) -> Tensor:
         """One more token of each hypothesis: [B * beam, 1, D] -> the same shape."""
-        x = self.enter(inputs)
-        for block, own, memory in zip(self.layers(), state.own, state.memory, strict=True):
-            x = block.step(x, own, memory, state.memory_mask)
         state.length += 1
+        so_far = torch.arange(state.length, device=inputs.x.device)
+        places = Places(self.positions, inputs.positions, so_far)
+        x = self.enter(inputs, state.length)
+        for block, own, memory in zip(self.layers(), state.own, state.memory, strict=True):
+            x = block.step(x, own, memory, state.memory_mask, places)
         normed: Tensor = self.norm(x)
         return normed

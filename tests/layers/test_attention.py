@@ -139,6 +139,48 @@ def test_weights_are_dropped_only_while_training():
     assert torch.equal(module(x, x), module(x, x))
 
 
+# --- grouped queries ---
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_grouped_heads_of_keys_are_as_if_repeated(name, groups):
+    torch.manual_seed(12)
+    heads, mask = 6, MASKS[name]
+    if mask is not None and mask.size(1) != 1:
+        mask = mask.repeat(1, 2, 1, 1)
+    q = torch.randn(B, heads, Q, E, dtype=torch.float64)
+    k, v = (torch.randn(B, groups, K, E, dtype=torch.float64) for _ in range(2))
+    bias = torch.randn(heads, Q, K, dtype=torch.float64)
+    all_k, all_v = (x.repeat_interleave(heads // groups, 1) for x in (k, v))
+    expected = attend(q, all_k, all_v, mask, bias)
+    torch.testing.assert_close(attend(q, k, v, mask, bias), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 3])
+def test_grouped_queries_are_heads_whose_keys_and_values_are_alike(kv_heads):
+    """With each head's weights repeated for its group: Ainslie et al. 2023, figure 2."""
+    torch.manual_seed(13)
+    grouped, full = MultiHeadAttention(30, 6, num_kv_heads=kv_heads).double(), MultiHeadAttention(30, 6).double()
+    weights = grouped.state_dict()
+    for name in ("key.weight", "key.bias", "value.weight", "value.bias"):
+        each = weights[name].unflatten(0, (kv_heads, 5))
+        weights[name] = each.repeat_interleave(6 // kv_heads, 0).flatten(0, 1)
+    full.load_state_dict(weights)
+    x, memory = (torch.randn(3, length, 30, dtype=torch.float64, requires_grad=True) for length in (5, 7))
+    mask = key_mask(padding(7, 4, 2))
+    found, expected = grouped(x, memory, mask), full(x, memory, mask)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for a, b in zip(gradients(found, x, memory), gradients(expected, x, memory), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert [each.shape for each in grouped.keys_values(memory)] == [(3, kv_heads, 7, 5)] * 2
+
+
+def test_heads_must_be_shared_out_evenly():
+    with pytest.raises(ValueError, match=r"num_heads \(6\) must be a multiple of num_kv_heads \(4\)"):
+        MultiHeadAttention(30, 6, num_kv_heads=4)
+
+
 # --- the cache ---
 
 

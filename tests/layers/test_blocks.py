@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from seqloom.layers.attention import Cache
+from seqloom.layers.attention import Cache, MultiHeadAttention
 from seqloom.layers.blocks import RESIDUALS, DecoderBlock, EncoderBlock
+from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.masks import causal_mask, key_mask
 from tests.layers.copied_weights import (
     TOLERANCES,
@@ -17,6 +18,19 @@ from tests.layers.copied_weights import (
 D, HEADS, D_FF = 21, 3, 37
 
 
+def residual(norm):
+    return RESIDUALS[norm](nn.LayerNorm(D), 0.0)
+
+
+def encoder_block(norm, activation):
+    return EncoderBlock(MultiHeadAttention(D, HEADS), ACTIVATIONS[activation](D, D_FF), lambda: residual(norm))
+
+
+def decoder_block(norm, activation="relu"):
+    attention, across = MultiHeadAttention(D, HEADS), MultiHeadAttention(D, HEADS)
+    return DecoderBlock(attention, across, ACTIVATIONS[activation](D, D_FF), lambda: residual(norm))
+
+
 @pytest.mark.parametrize("lengths", [None, (7, 2, 5)])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm", ["post", "pre"])
@@ -27,7 +41,7 @@ def test_encoder_block_is_torchs_encoder_layer(dtype, tolerance, norm, activatio
         D, HEADS, D_FF, 0.0, activation, batch_first=True, norm_first=norm == "pre", dtype=dtype
     )
     randomize(theirs)
-    ours = EncoderBlock(D, HEADS, D_FF, 0.0, norm, activation).to(dtype)
+    ours = encoder_block(norm, activation).to(dtype)
     copy_encoder_layer(ours, theirs)
     x = torch.randn(3, 7, D, dtype=dtype, requires_grad=True)
     mask = None if lengths is None else padding(*lengths)
@@ -50,7 +64,7 @@ def test_decoder_block_is_torchs_decoder_layer(dtype, tolerance, norm, activatio
         D, HEADS, D_FF, 0.0, activation, batch_first=True, norm_first=norm == "pre", dtype=dtype
     )
     randomize(theirs)
-    ours = DecoderBlock(D, HEADS, D_FF, 0.0, norm, activation).to(dtype)
+    ours = decoder_block(norm, activation).to(dtype)
     copy_decoder_layer(ours, theirs)
     x = torch.randn(3, 7, D, dtype=dtype, requires_grad=True)
     memory = torch.randn(3, 5, D, dtype=dtype, requires_grad=True)
@@ -80,7 +94,7 @@ def test_decoder_block_is_torchs_decoder_layer(dtype, tolerance, norm, activatio
 @pytest.mark.parametrize("norm", RESIDUALS)
 def test_steps_of_a_decoder_block_equal_the_block(norm):
     torch.manual_seed(3)
-    block = DecoderBlock(D, HEADS, D_FF, 0.0, norm).double()
+    block = decoder_block(norm).double()
     x, memory = torch.randn(4, 7, D, dtype=torch.float64), torch.randn(2, 5, D, dtype=torch.float64)
     mask = key_mask(padding(5, 3))
     with torch.no_grad():
@@ -94,7 +108,7 @@ def test_steps_of_a_decoder_block_equal_the_block(norm):
 @pytest.mark.parametrize("norm", RESIDUALS)
 def test_a_residual_drops_what_its_sublayer_says_and_nothing_else(norm):
     torch.manual_seed(4)
-    residual = RESIDUALS[norm](17, 0.5).double()
+    residual = RESIDUALS[norm](nn.LayerNorm(17), 0.5).double()
     x = torch.randn(3, 5, 17, dtype=torch.float64)
     kept = residual.norm(x) if norm == "post" else x
     # The sublayer's answer is dropped or doubled; with a change of zero the residual is all there is.

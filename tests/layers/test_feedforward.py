@@ -3,31 +3,47 @@ import torch
 from torch import nn
 
 from seqloom.layers.dropout import dropout
-from seqloom.layers.feedforward import ACTIVATIONS, FeedForward
+from seqloom.layers.feedforward import ACTIVATIONS
 
 PLAIN = {"relu": torch.relu, "gelu": nn.functional.gelu}
+# Swish with beta 1 is x sigmoid(x): Shazeer 2020, equation 6.
+GATES = {"swiglu": lambda g: g * torch.sigmoid(g), "geglu": nn.functional.gelu}
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("p", [0.0, 0.3])
-def test_an_activation_is_followed_by_dropout(name, p):
-    torch.manual_seed(1)
-    x = torch.randn(7, 11, dtype=torch.float64)
-    torch.manual_seed(2)
-    expected = dropout(PLAIN[name](x), p)
-    torch.manual_seed(2)
-    torch.testing.assert_close(ACTIVATIONS[name](x, p), expected, rtol=1e-15, atol=0)
+def by_formula(layer, name, x):
+    """What is inside of the layer, for one vector."""
+    hidden = layer.hidden.weight @ x + layer.hidden.bias
+    if name in PLAIN:
+        return PLAIN[name](hidden)
+    return GATES[name](layer.gate.weight @ x + layer.gate.bias) * hidden
+
+
+def test_every_activation_has_its_formula():
+    assert set(ACTIVATIONS) == set(PLAIN) | set(GATES)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_feedforward_is_the_formula_at_each_position_alone(name):
-    torch.manual_seed(3)
-    layer = FeedForward(7, 13, 0.5, name).double().eval()
+    torch.manual_seed(1)
+    layer = ACTIVATIONS[name](7, 13, 0.5).double().eval()
     x = torch.randn(2, 5, 7, dtype=torch.float64)
     out = layer(x)
     for b in range(2):
         for t in range(5):
-            hidden = PLAIN[name](layer.hidden.weight @ x[b, t] + layer.hidden.bias)
-            torch.testing.assert_close(out[b, t], layer.output.weight @ hidden + layer.output.bias)
-    layer.train()
-    assert not torch.equal(layer(x), layer(x))
+            inside = by_formula(layer, name, x[b, t])
+            assert inside.shape == (13,)  # d_ff is counted after the gate
+            torch.testing.assert_close(out[b, t], layer.output.weight @ inside + layer.output.bias)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_an_activation_is_followed_by_dropout_while_training(name, p):
+    torch.manual_seed(2)
+    layer = ACTIVATIONS[name](7, 13, p).double()
+    x = torch.randn(5, 7, dtype=torch.float64)
+    inside = torch.stack([by_formula(layer, name, row) for row in x])
+    torch.manual_seed(3)
+    expected = layer.output(dropout(inside, p))
+    torch.manual_seed(3)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(layer.eval()(x), layer.output(inside), rtol=1e-12, atol=1e-12)

@@ -1,0 +1,112 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from seqloom.layers.linear import LINEARS, WeightNormLinear, init_xavier
+from tests.layers.copied_weights import TOLERANCES, gradients, randomize
+
+
+def weight_norm(dtype: torch.dtype = torch.float64) -> WeightNormLinear:
+    torch.manual_seed(1)
+    layer = WeightNormLinear(7, 11).to(dtype)
+    randomize(layer)
+    return layer
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+def test_weight_norm_is_torchs(dtype, tolerance):
+    ours = weight_norm(dtype)
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(7, 11, dtype=dtype))
+    length, direction = (p for name, p in theirs.named_parameters() if name != "bias")
+    with torch.no_grad():
+        length.copy_(ours.length[:, None])
+        direction.copy_(ours.direction)
+        theirs.bias.copy_(ours.bias)
+    x = torch.randn(3, 5, 7, dtype=dtype, requires_grad=True)
+    found, expected = ours(x), theirs(x)
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+    mine = gradients(found, x, ours.length, ours.direction, ours.bias)
+    other = gradients(expected, x, length, direction, theirs.bias)
+    for a, b in zip(mine, other, strict=True):
+        torch.testing.assert_close(a, b.view_as(a), rtol=tolerance, atol=tolerance)
+
+
+def test_the_length_of_a_direction_does_not_matter():
+    layer, x = weight_norm(), torch.randn(5, 7, dtype=torch.float64)
+    before = layer(x)
+    with torch.no_grad():
+        layer.direction.mul_(torch.rand(11, 1) + 0.5)
+    torch.testing.assert_close(layer(x), before)
+
+
+@pytest.mark.parametrize("name", LINEARS)
+def test_xavier_weights_are_uniform_within_the_papers_bound(name):
+    torch.manual_seed(2)
+    layer = LINEARS[name](211, 307)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(5.0)
+        init_xavier(layer)
+        bound, weight = math.sqrt(6 / (211 + 307)), layer.weight
+        assert 0.99 * bound < float(weight.abs().max()) <= bound * (1 + 1e-6)
+        assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.02)
+        assert layer.bias is not None
+        assert not layer.bias.any()
+
+
+# --- the weight that is kept ---
+
+
+def by_update(layer: WeightNormLinear) -> None:
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+    layer.eval()
+
+
+def by_training(layer: WeightNormLinear) -> None:
+    layer(torch.ones(2, 7, dtype=torch.float64)).square().sum().backward()
+    torch.optim.AdamW(layer.parameters(), lr=0.1, fused=True).step()
+
+
+def by_copy(layer: WeightNormLinear) -> None:
+    with torch.no_grad():
+        layer.length.copy_(torch.arange(1, 12))
+
+
+def by_cast(layer: WeightNormLinear) -> None:
+    layer.bfloat16().double()
+
+
+def by_new_storage(layer: WeightNormLinear) -> None:
+    layer.direction.data = layer.direction.data.flip(0)
+
+
+@pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("change", [by_update, by_training, by_copy, by_cast, by_new_storage])
+def test_without_gradients_the_weight_is_made_anew_only_when_it_changes(
+    change: Callable[[WeightNormLinear], None], guard: type
+):
+    layer = weight_norm()
+    with guard():
+        before = layer.weight
+        assert layer.weight is before
+        assert torch.equal(before, layer._weight())
+    change(layer)
+    with guard():
+        after = layer.weight
+        assert not torch.equal(after, before)
+        assert torch.equal(after, layer._weight())
+
+
+def test_a_weight_that_is_kept_does_not_get_into_training():
+    layer, x = weight_norm(), torch.randn(5, 7, dtype=torch.float64)
+    with torch.inference_mode():
+        answered = layer(x)
+    out = layer(x)
+    assert torch.equal(out, answered)
+    out.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
