@@ -1,13 +1,17 @@
 """seqloom translate"""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
+
+from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.guarding import HELP, Found, Guard
 
 
 class Format(StrEnum):
@@ -20,19 +24,88 @@ class Errors(StrEnum):
     REPLACE = "replace"
 
 
+class Agreement(StrEnum):
+    CHRF = "chrf"
+    BLEU = "bleu"
+
+
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Another model with the same vocabulary that takes each step together with the first. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    src_lang: SrcLang = None,
+    tgt_lang: TgtLang = None,
     beam: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             min=1,
-            help="Hypotheses kept at each step; 1 is greedy. Default: the model's.",
+            help="Hypotheses kept at each step, or drawn; 1 is greedy. Default, here and below: the model's.",
             show_default=False,
         ),
     ] = None,
     length_penalty: Annotated[
         float | None, typer.Option(metavar="ALPHA", help="Scores are divided by length^ALPHA.", show_default=False)
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(metavar="N", help="Longest output in tokens.", show_default=False)
+    ] = None,
+    min_length: Annotated[
+        int | None, typer.Option(metavar="N", help="Shortest output in tokens.", show_default=False)
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What every translation starts with.", show_default=False),
+    ] = None,
+    prefixes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What each translation starts with, a line for each; may be empty.", show_default=False
+        ),
+    ] = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Draw --beam translations at random.")] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(metavar="T", help="Of sampling: below 1 is bolder, above 1 wilder.", show_default=False),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="K", help="Sample among the K best tokens.", show_default=False)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="Sample among the best tokens that make up P.", show_default=False),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Sample among tokens at least P times as probable as the best.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of sampling.", show_default=False)] = None,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LAMBDA", help="Diverse beam search: what a token loses that another took.", show_default=False
+        ),
+    ] = None,
+    mbr: Annotated[
+        Agreement | None,
+        typer.Option(help="Choose, of all found, the one that agrees most with the others.", show_default=False),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting of [decoding], such as decoding.no_repeat_ngram=4. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     n_best: Annotated[
         int,
@@ -45,6 +118,7 @@ def command(
     errors: Annotated[
         Errors, typer.Option(help="What to do with a line that is not UTF-8: stop, or replace the bytes by U+FFFD.")
     ] = Errors.STRICT,
+    guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: Annotated[
         int | None,
@@ -55,29 +129,72 @@ def command(
 
     An empty line stays empty; a long one is cut into sentences and put together again.
     """
+    from seqloom.config import section_settings
+    from seqloom.data.readers import read_lines
+    from seqloom.errors import UserError
     from seqloom.pipeline.translator import load
     from seqloom.training.process import arrange
 
+    if prefix is not None and prefixes is not None:
+        raise UserError("--prefix and --prefixes both say what a translation starts with; give one of them")
     arrange(threads)
-    translator = load(run, device)
+    translator = load([run, *(ensemble or [])], device).towards(src_lang, tgt_lang)
+    flags = {
+        "beam": beam,
+        "length_penalty": length_penalty,
+        "max_length": max_length,
+        "min_length": min_length,
+        "sample": sample or None,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "seed": seed,
+        "diversity": diversity,
+        "mbr": mbr and mbr.value,
+    }
+    decoding = section_settings("decoding", set_ or ())
+    decoding |= {key: value for key, value in flags.items() if value is not None}
+    starts = read_lines(prefixes) if prefixes else prefix
     out = sys.stdout.buffer
-    for translation in translator.stream(_lines(errors), n_best=n_best, beam=beam, length_penalty=length_penalty):
+    guarded = Found()
+    lines = translator.stream(_lines(errors), prefixes=starts, n_best=n_best, guard=guard.value, **decoding)
+    for translation in lines:
+        guarded.add(translation)
         if format_ is Format.JSONL:
             found = [{"text": text, "score": round(score, 6)} for text, score in translation.alternatives]
-            line = json.dumps({**found[0], "segments": translation.segments, "n_best": found}, ensure_ascii=False)
+            about = {
+                **found[0],
+                "segments": translation.segments,
+                "n_best": found,
+                "flags": translation.flags,
+                "caught": translation.caught,
+                "retried": translation.retried,
+            }
+            line = json.dumps(about, ensure_ascii=False)
         elif scores:
             line = "\t".join(f"{score:.4f}\t{text}" for text, score in translation.alternatives)
         else:
             line = "\t".join(text for text, _ in translation.alternatives)
         out.write(line.encode() + b"\n")
         out.flush()
+    if format_ is Format.TEXT and guarded.sentence():
+        typer.echo(guarded.sentence(), err=True)
+
+
+def _standard_input() -> BinaryIO:
+    # At its end Python waits for its own reader, which a thread may be waiting in: after an interrupt, for ever.
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except io.UnsupportedOperation:  # not a file, as in a test
+        return sys.stdin.buffer
 
 
 def _lines(errors: Errors) -> Iterator[str]:
     from seqloom.data.readers import decode_line
 
     offset = 0
-    for number, raw in enumerate(sys.stdin.buffer, start=1):
+    for number, raw in enumerate(_standard_input(), start=1):
         text = raw.removesuffix(b"\n").removesuffix(b"\r")
         yield (
             text.decode(errors="replace")

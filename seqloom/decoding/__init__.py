@@ -1,1 +1,1 @@
-"""A step function -> sequences: greedy and beam search. Knows no task and no config file."""
+"""A step function -> sequences: greedy, beam and diverse search, sampling. Knows no task and no config file."""

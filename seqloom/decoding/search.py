@@ -1,48 +1,27 @@
-"""Greedy and beam search over any model that can take one step.
+"""Beam search, and walks in which each hypothesis has one continuation, over any model that can take one step.
 
 One definition of the result, CTranslate2's: the score of a hypothesis is the sum of its
 log-probabilities / length^alpha, where the length counts the end token; a sentence is finished
-when as many hypotheses have ended as the beam is wide (patience 1) or, with alpha = 0, when the
-best one has ended and as many as are asked for. A hypothesis cut at ``max_length`` counts as ended.
+when as many hypotheses have ended as the beam is wide (patience 1) or, where scores only fall, when
+the best one has ended and as many as are asked for. A hypothesis cut at the greatest length counts
+as ended.
 """
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from seqloom.decoding.choice import Choice, Walkers, greedy
+from seqloom.decoding.constraints import Constraint, constrain, penalise_repetition
+from seqloom.decoding.ranking import Ranking, coverage
+from seqloom.decoding.step import AttentiveState, Hypothesis, State, StateT, Step
 
-class State(Protocol):
-    """What a model remembers of the hypotheses so far."""
-
-    def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
-        """Goes on with hypotheses ``rows``, and only with ``sentences`` where some are finished."""
-
-
-StateT = TypeVar("StateT", bound=State, contravariant=True)
-
-
-class Step(Protocol[StateT]):
-    """``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V] of the next.
-
-    Hypotheses of one sentence stand side by side. At the first step each sentence has only one.
-    """
-
-    def __call__(self, tokens: Tensor, state: StateT) -> Tensor: ...
-
-
-class Hypothesis(NamedTuple):
-    """One finished sequence."""
-
-    tokens: list[int]
-    """Without begin and end."""
-    score: float
-    """log_prob / length^alpha; what hypotheses are ordered by."""
-    log_prob: float
-    """Natural logarithm of the probability of the tokens and, unless cut, of the end."""
+BY_LENGTH = Ranking()
 
 
 @dataclass(frozen=True)
@@ -52,91 +31,153 @@ class Search:
     bos: int
     eos: int
     beam: int = 4
-    length_penalty: float = 1.0
-    max_length: int = 256
     n_best: int = 1
+    max_length: int | Tensor = 256
+    """Of all sentences, or of each, [B]; in tokens with their end."""
+    ranking: Ranking = BY_LENGTH
+    choice: Choice | None = None
+    """How each of ``beam`` hypotheses goes its own way; None is beam search, or greedy where the beam is 1."""
+    constraints: Sequence[Constraint] = ()
+    repetition_penalty: float = 1.0
+    src_mask: Tensor | None = None
+    """[B, S], True at the real tokens of the source; for a ranking by coverage."""
 
     def __post_init__(self) -> None:
         if self.n_best > self.beam:
             raise ValueError(f"{self.n_best} best hypotheses need a beam at least as wide, got {self.beam}")
-        if self.n_best < 1 or self.max_length < 1:
+        if self.n_best < 1 or int(torch.as_tensor(self.max_length).min()) < 1:
             raise ValueError(f"n_best ({self.n_best}) and max_length ({self.max_length}) must be at least 1")
 
     def run(
         self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None = None
     ) -> list[list[Hypothesis]]:
         """Searches for ``batch`` sentences whose sources ``state`` has read."""
-        if self.beam == 1:
-            return [[hypothesis] for hypothesis in self._greedy(step, state, batch, device)]
-        return self._beam(step, state, batch, device)
+        if self.ranking.beta:
+            cast(AttentiveState, state).record_attention = True
+        choice = self.choice or (greedy if self.beam == 1 else None)
+        limits = torch.as_tensor(self.max_length, device=device).expand(batch)
+        if choice is None:
+            found = self._beam(step, state, limits)
+        else:
+            found = self._walk(step, state, limits, choice)
+        return [_ranked(each)[: self.n_best] for each in found]
 
-    def _finish(self, tokens: list[int], log_prob: float) -> Hypothesis:
-        """``tokens`` with their end token, if they have one."""
-        score = log_prob / len(tokens) ** self.length_penalty
-        return Hypothesis(tokens[:-1] if tokens[-1] == self.eos else tokens, score, log_prob)
-
-    def _greedy(self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None) -> list[Hypothesis]:
-        found: dict[int, Hypothesis] = {}
-        alive = torch.arange(batch, device=device)  # the sentences that are not finished, [A]
-        tokens = torch.full((batch,), self.bos, device=device)
-        log_probs = torch.zeros(batch, device=device)
-        said = torch.empty(batch, 0, dtype=torch.long, device=device)  # [A, length]
-        for length in range(1, self.max_length + 1):
-            best, tokens = _log_softmax(step(tokens, state)).max(-1)
-            log_probs = log_probs + best
-            said = torch.cat([said, tokens[:, None]], dim=1)
-            ended = self._ended(tokens, length)
-            if not ended.any():
-                continue
-            for sentence, sequence, log_prob in _rows(alive[ended], said[ended], log_probs[ended]):
-                found[sentence] = self._finish(sequence, log_prob)
-            going = (~ended).nonzero()[:, 0]
-            if not len(going):
-                break
-            alive, tokens, log_probs, said = alive[going], tokens[going], log_probs[going], said[going]
-            state.reorder(going, going)
-        return [found[sentence] for sentence in range(batch)]
-
-    def _beam(
-        self, step: Step[StateT], state: StateT, batch: int, device: torch.device | None
-    ) -> list[list[Hypothesis]]:
-        found: list[list[Hypothesis]] = [[] for _ in range(batch)]
-        alive = torch.arange(batch, device=device)  # the sentences that are not finished, [A]
-        top_ended = torch.zeros(batch, dtype=torch.bool, device=device)  # whether the best one ever has, [A]
-        tokens = torch.full((batch, 1), self.bos, device=device)  # [A, width], the width 1 at first
-        log_probs = torch.zeros(batch, 1, device=device)
-        said = torch.empty(batch, 1, 0, dtype=torch.long, device=device)  # [A, width, length - 1]
-        for length in range(1, self.max_length + 1):
+    def _beam(self, step: Step[StateT], state: StateT, limits: Tensor) -> list[list[Hypothesis]]:
+        found: list[list[Hypothesis]] = [[] for _ in range(len(limits))]
+        alive = torch.arange(len(limits), device=limits.device)  # the sentences that are not finished, [A]
+        top_ended = torch.zeros_like(alive, dtype=torch.bool)  # whether the best one ever has, [A]
+        tokens = torch.full_like(alive, self.bos)[:, None]  # [A, width], the width 1 at first
+        log_probs = torch.zeros_like(tokens, dtype=torch.float32)
+        said = tokens[:, :, None][:, :, :0]  # [A, width, length - 1]
+        looked = log_probs[:, :, None][:, :, :0]  # how much at each source token, [A, width, S]; S is 0 if nobody asks
+        for length in range(1, int(limits.max()) + 1):
             width = tokens.size(1)
-            next_log_probs = _log_softmax(step(tokens.flatten(), state)).unflatten(0, (-1, width))
+            next_log_probs = self._next(step(tokens.flatten(), state), said, alive)
             total, origin, token = self._candidates(log_probs[:, :, None] + next_log_probs)
-            ended = self._ended(token[:, : self.beam], length)
-            going = torch.arange(len(alive), device=device)
+            looked = self._looked(state, looked)
+            ended = self._ended(token[:, : self.beam], length, limits)
+            going = torch.arange(len(alive), device=alive.device)
             if ended.any():
                 row, slot = ended.nonzero(as_tuple=True)
-                sequences = torch.cat([said[row, origin[row, slot]], token[row, slot, None]], dim=1)
-                for sentence, sequence, log_prob in _rows(alive[row], sequences, total[row, slot]):
-                    if log_prob != -math.inf:  # a place that no candidate took
-                        found[sentence].append(self._finish(sequence, log_prob))
+                parent = origin[row, slot]
+                sequences = torch.cat([said[row, parent], token[row, slot, None]], dim=1)
+                self._finish(found, alive[row], sequences, total[row, slot], looked[row, parent])
                 top_ended = top_ended | ended[:, 0]
-                counts = torch.tensor([len(found[sentence]) for sentence in alive.tolist()], device=device)
-                going = (~self._finished(counts, top_ended)).nonzero()[:, 0]
-                if not len(going) or length == self.max_length:
+                counts = torch.tensor([len(found[sentence]) for sentence in alive.tolist()], device=alive.device)
+                going = (~self._finished(counts, top_ended) & (length < limits)).nonzero()[:, 0]
+                if not len(going):
                     break
             slots = self._survivors(token, ended)
             tokens, log_probs, origin = (each.gather(1, slots)[going] for each in (token, total, origin))
             said = torch.cat([said[going[:, None], origin], tokens[:, :, None]], dim=2)
-            alive, top_ended = alive[going], top_ended[going]
+            looked = looked[going[:, None], origin]
+            alive, top_ended, limits = alive[going], top_ended[going], limits[going]
             state.reorder((going[:, None] * width + origin).flatten(), going if len(going) < len(ended) else None)
-        return [sorted(each, key=lambda h: -h.score)[: self.n_best] for each in found]
+        return found
 
-    def _ended(self, tokens: Tensor, length: int) -> Tensor:
-        """Which hypotheses end with ``tokens``, their ``length``-th: all of them where they are cut."""
-        return (tokens == self.eos) | (length == self.max_length)
+    def _walk(self, step: Step[StateT], state: StateT, limits: Tensor, choice: Choice) -> list[list[Hypothesis]]:
+        found: list[list[Hypothesis]] = [[] for _ in range(len(limits))]
+        alive = torch.arange(len(limits), device=limits.device)  # the sentences that are not finished, [A]
+        numbers = torch.arange(self.beam, device=limits.device).expand(len(alive), -1)  # of their hypotheses, [A, W]
+        going = torch.ones_like(numbers, dtype=torch.bool)
+        log_probs = torch.zeros_like(numbers, dtype=torch.float32)
+        tokens = torch.full_like(alive, self.bos)[:, None]  # [A, width], the width 1 at first and then W
+        said = tokens[:, :, None][:, :, :0]  # [A, width, length - 1]
+        looked = log_probs[:, :1, None][:, :, :0]  # how much at each source token, [A, width, S]; see above
+        for length in range(1, int(limits.max()) + 1):
+            width, wanted = tokens.size(1), numbers.size(1)
+            next_log_probs = self._next(step(tokens.flatten(), state), said, alive).expand(-1, wanted, -1)
+            tokens = choice(next_log_probs, Walkers(alive, numbers, going, length))
+            log_probs = log_probs + next_log_probs.gather(2, tokens[:, :, None])[:, :, 0]
+            said = torch.cat([said.expand(-1, wanted, -1), tokens[:, :, None]], dim=2)
+            looked = self._looked(state, looked).expand(-1, wanted, -1)
+            ended = going & self._ended(tokens, length, limits)
+            if not ended.any() and width == wanted:
+                continue
+            row, slot = ended.nonzero(as_tuple=True)
+            self._finish(found, alive[row], said[row, slot], log_probs[row, slot], looked[row, slot])
+            going = going & ~ended
+            left = going.sum(1)
+            kept = left.nonzero()[:, 0]
+            if not len(kept):
+                break
+            # Those that go on close ranks; a sentence with fewer than the widest keeps some that do not.
+            places = going.int().argsort(dim=1, descending=True, stable=True)[kept, : int(left.max())]
+            numbers, going, log_probs, tokens = (e[kept].gather(1, places) for e in (numbers, going, log_probs, tokens))
+            said = said[kept[:, None], places]
+            looked = looked[kept[:, None], places]
+            rows = kept[:, None] * width + places.clamp_max(width - 1)
+            state.reorder(rows.flatten(), kept if len(kept) < len(alive) else None)
+            alive, limits = alive[kept], limits[kept]
+        return found
+
+    def _next(self, logits: Tensor, said: Tensor, alive: Tensor) -> Tensor:
+        """Log-probabilities [A, width, V] of what follows ``said``, -inf where it may not."""
+        width, said = said.size(1), said.flatten(0, 1)
+        if self.repetition_penalty != 1:
+            logits = penalise_repetition(logits, said, self.repetition_penalty)
+        # In float32 at least: in bfloat16 the sums of a sequence would be full of ties.
+        log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        if active := [each for each in self.constraints if each.applies(said.size(1))]:
+            log_probs = constrain(log_probs, said, alive.repeat_interleave(width), active, self.eos)
+        return log_probs.unflatten(0, (-1, width))
+
+    def _looked(self, state: State, before: Tensor) -> Tensor:
+        """The attention that each source token has had up to this step, [A, width, S], if the ranking asks for it."""
+        if not self.ranking.beta:
+            return before
+        attention = cast(AttentiveState, state).attention
+        if attention is None:
+            raise ValueError("a ranking by coverage needs a model that tells its attention")
+        attention = attention.unflatten(0, before.shape[:2])
+        return before + attention if before.size(2) else attention
+
+    def _ended(self, tokens: Tensor, length: int, limits: Tensor) -> Tensor:
+        """Which hypotheses end with ``tokens`` [A, width], their ``length``-th: all of them where they are cut."""
+        return (tokens == self.eos) | (length >= limits)[:, None]
+
+    def _finish(
+        self,
+        found: list[list[Hypothesis]],
+        sentences: Tensor,
+        sequences: Tensor,
+        log_probs: Tensor,
+        looked: Tensor,
+    ) -> None:
+        """Adds hypotheses [N, length] of ``sentences`` [N] with their end token, if they have one, to those found."""
+        if self.ranking.beta and self.src_mask is not None:
+            covered = coverage(looked, self.src_mask[sentences])
+        else:
+            covered = torch.zeros_like(log_probs)
+        for sentence, tokens, log_prob, cover in _rows(sentences, sequences, log_probs, covered):
+            if log_prob != -math.inf:  # a place that no candidate took
+                finished = tokens[-1] == self.eos
+                score = self.ranking.score(log_prob, len(tokens), cover)
+                found[sentence].append(Hypothesis(tokens[:-1] if finished else tokens, score, log_prob, finished))
 
     def _finished(self, counts: Tensor, top_ended: Tensor) -> Tensor:
         """Which sentences need no further step, [A], with ``counts`` hypotheses ended."""
-        if self.length_penalty == 0:  # scores only fall: nothing beats the best one once it has ended
+        if self.ranking.scores_only_fall:
             return top_ended & (counts >= self.n_best)
         return counts >= self.beam
 
@@ -161,9 +202,12 @@ class Search:
         return torch.where(ended, in_line.gather(1, turn), own)
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
-    """In float32 at least: in bfloat16 the sums of a sequence would be full of ties."""
-    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+def _ranked(found: list[Hypothesis]) -> list[Hypothesis]:
+    """Best first, those that say the same as one with their count."""
+    counts = Counter((tuple(each.tokens), each.finished) for each in found)
+    distinct = {(tuple(each.tokens), each.finished): each for each in reversed(found)}
+    merged = [each._replace(draws=counts[said]) for said, each in distinct.items()]
+    return sorted(merged, key=lambda each: -each.score)
 
 
 def _rows(*columns: Tensor) -> Iterator[Any]:

@@ -1,68 +1,19 @@
 """Search against brute force and against an independent reading of CTranslate2's rule, on tables and Transformers."""
 
 import math
-import random
 from collections.abc import Callable
-from itertools import product
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from seqloom.decoding.search import Hypothesis, Search
+from seqloom.decoding.ranking import Ranking
+from seqloom.decoding.search import Search
+from seqloom.decoding.step import Hypothesis
+from tests.decoding.tables import BOS, Prefix, Table, TableState, agree, everything, search
 from tests.layers.copied_weights import padding
 from tests.models.configs import small_model
-
-BOS = 1
-Prefix = tuple[int, ...]
-
-
-class Table:
-    """A model without a network: the logits after each prefix of each sentence are drawn once and kept."""
-
-    def __init__(self, vocab: int, seed: int = 0, sharpness: float = 2.0, dtype: torch.dtype = torch.float64) -> None:
-        self.vocab, self.seed, self.sharpness, self.dtype = vocab, seed, sharpness, dtype
-        self.rows: list[int] = []  # hypotheses that each step received
-
-    def logits(self, sentence: int, prefix: Prefix) -> list[float]:
-        draw = random.Random(f"{self.seed} {sentence} {prefix}")
-        return [draw.gauss(0, self.sharpness) for _ in range(self.vocab)]
-
-    def log_probs(self, sentence: int, prefix: Prefix) -> list[float]:
-        logits = self.logits(sentence, prefix)
-        normalizer = math.log(sum(map(math.exp, logits)))
-        return [logit - normalizer for logit in logits]
-
-    def step(self, tokens: Tensor, state: "TableState") -> Tensor:
-        self.rows.append(len(tokens))
-        state.prefixes = [(*p, t) for p, t in zip(state.prefixes, tokens.tolist(), strict=True)]
-        logits = [self.logits(s, p[1:]) for s, p in zip(state.owners, state.prefixes, strict=True)]
-        return torch.tensor(logits, dtype=self.dtype)
-
-
-class TableState:
-    """Remembers what each hypothesis has said and which sentence it is of; checks what it is told."""
-
-    def __init__(self, sentences: list[int]) -> None:
-        self.sentences, self.owners = list(sentences), list(sentences)
-        self.prefixes: list[Prefix] = [()] * len(sentences)
-
-    def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
-        if sentences is not None:
-            assert 0 < len(sentences) < len(self.sentences), "told to keep all or none"
-            self.sentences = [self.sentences[s] for s in sentences.tolist()]
-        self.owners = [self.owners[r] for r in rows.tolist()]
-        self.prefixes = [self.prefixes[r] for r in rows.tolist()]
-        width = len(self.owners) // len(self.sentences)
-        assert self.owners == [s for s in self.sentences for _ in range(width)]
-
-
-def search(table: Table, sentences: list[int], **settings: float) -> list[list[Hypothesis]]:
-    found = Search(bos=BOS, **settings).run(table.step, TableState(sentences), len(sentences))  # type: ignore[arg-type]
-    assert len(found) == len(sentences)
-    return found
 
 
 def ctranslate2(
@@ -92,16 +43,10 @@ def ctranslate2(
         if (top_ended and len(ended) >= n_best) if alpha == 0 else len(ended) >= beam:
             break
     scored = [
-        Hypothesis(list(said[:-1] if said[-1] == eos else said), total / len(said) ** alpha, total)
+        Hypothesis(list(said[: -1 if said[-1] == eos else None]), total / len(said) ** alpha, total, said[-1] == eos)
         for total, said in ended
     ]
     return sorted(scored, key=lambda h: -h.score)[:n_best]
-
-
-def agree(found: list[Hypothesis], expected: list[Hypothesis], tolerance: float = 1e-9) -> None:
-    assert [h.tokens for h in found] == [h.tokens for h in expected]
-    assert [h.score for h in found] == pytest.approx([h.score for h in expected], rel=tolerance)
-    assert [h.log_prob for h in found] == pytest.approx([h.log_prob for h in expected], rel=tolerance)
 
 
 # --- against brute force ---
@@ -110,20 +55,12 @@ def agree(found: list[Hypothesis], expected: list[Hypothesis], tolerance: float 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
-    vocab, eos, longest = 4, 2, 4
-    table = Table(vocab, seed)
-    everything = []
-    words = [token for token in range(vocab) if token != eos]
-    for length in range(longest + 1):
-        for said in product(words, repeat=length):
-            full = said if length == longest else (*said, eos)
-            total = sum(table.log_probs(0, full[:t])[full[t]] for t in range(len(full)))
-            everything.append(Hypothesis(list(said), total / len(full) ** alpha, total))
-    assert len(everything) == 1 + 3 + 9 + 27 + 81
-    everything.sort(key=lambda h: -h.score)
+    table = Table(4, seed)
+    expected = everything(table, 0, 2, 4, lambda log_prob, said: log_prob / len(said) ** alpha)
+    assert len(expected) == 1 + 3 + 9 + 27 + 81
     n_best = 1 if alpha == 0 else 7  # with alpha 0 a search ends as soon as the best is known
-    found = search(table, [0], eos=eos, beam=150, length_penalty=alpha, max_length=longest, n_best=n_best)
-    agree(found[0], everything[:n_best])
+    found = search(table, [0], alpha, eos=2, beam=150, max_length=4, n_best=n_best)
+    agree(found[0], expected[:n_best])
 
 
 @given(
@@ -133,37 +70,41 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(seed, alpha):
     beam=st.integers(2, 5),
     n_best=st.integers(1, 5),
     alpha=st.sampled_from([0.0, 0.6, 1.0]),
-    longest=st.integers(1, 7),
+    longest=st.lists(st.integers(1, 7), min_size=1, max_size=3),
     sharpness=st.sampled_from([0.3, 1.0, 3.0]),
-    batch=st.integers(1, 3),
 )
-def test_beam_search_is_ctranslate2s(seed, vocab, eos, beam, n_best, alpha, longest, sharpness, batch):
+def test_beam_search_is_ctranslate2s(seed, vocab, eos, beam, n_best, alpha, longest, sharpness):
+    """Each sentence with a greatest length of its own."""
     n_best = min(n_best, beam)
     table = Table(vocab, seed, sharpness)
-    found = search(
-        table, list(range(batch)), eos=eos, beam=beam, length_penalty=alpha, max_length=longest, n_best=n_best
-    )
+    limits = torch.tensor(longest)
+    found = search(table, list(range(len(limits))), alpha, eos=eos, beam=beam, max_length=limits, n_best=n_best)
     for sentence, hypotheses in enumerate(found):
 
         def log_probs(prefix, sentence=sentence):
             return table.log_probs(sentence, prefix)
 
-        agree(hypotheses, ctranslate2(log_probs, eos, beam, alpha, longest, n_best))
+        agree(hypotheses, ctranslate2(log_probs, eos, beam, alpha, longest[sentence], n_best))
 
 
-@given(seed=st.integers(0, 10**9), vocab=st.integers(3, 11), longest=st.integers(1, 7), batch=st.integers(1, 4))
-def test_a_beam_of_one_is_greedy(seed, vocab, longest, batch):
-    table, eos = Table(vocab, seed), 2
-    found = search(table, list(range(batch)), eos=eos, beam=1, length_penalty=0.6, max_length=longest)
-    beam = Search(BOS, eos, 1, 0.6, longest)._beam(table.step, TableState(list(range(batch))), batch, None)
+@given(
+    seed=st.integers(0, 10**9), vocab=st.integers(3, 11), longest=st.lists(st.integers(1, 7), min_size=1, max_size=4)
+)
+def test_a_beam_of_one_is_greedy(seed, vocab, longest):
+    table, eos, batch = Table(vocab, seed), 2, len(longest)
+    limits = torch.tensor(longest)
+    found = search(table, list(range(batch)), 0.6, eos=eos, beam=1, max_length=limits)
+    wanted = Search(BOS, eos, 1, ranking=Ranking(0.6))
+    beam = wanted._beam(table.step, TableState(list(range(batch))), limits)
     for sentence, hypotheses in enumerate(found):
         said: list[int] = []
         total = 0.0
-        while len(said) < longest and said[-1:] != [eos]:
+        while len(said) < longest[sentence] and said[-1:] != [eos]:
             log_probs = table.log_probs(sentence, tuple(said))
             said.append(max(range(vocab), key=log_probs.__getitem__))
             total += log_probs[said[-1]]
-        expected = Hypothesis([token for token in said if token != eos], total / len(said) ** 0.6, total)
+        finished = said[-1] == eos
+        expected = Hypothesis([token for token in said if token != eos], total / len(said) ** 0.6, total, finished)
         agree(hypotheses, [expected])
         agree(beam[sentence], [expected])
 
@@ -175,7 +116,7 @@ def test_a_beam_of_one_is_greedy(seed, vocab, longest, batch):
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_neighbours_do_not_matter(beam, alpha):
     table, sentences = Table(7, seed=3), list(range(13))
-    settings = {"eos": 2, "beam": beam, "length_penalty": alpha, "max_length": 11, "n_best": min(beam, 3)}
+    settings = {"eos": 2, "beam": beam, "alpha": alpha, "max_length": 11, "n_best": min(beam, 3)}
     together = search(table, sentences, **settings)
     for sentence in sentences:
         assert search(table, [sentence], **settings) == [together[sentence]]
@@ -185,7 +126,7 @@ def test_neighbours_do_not_matter(beam, alpha):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_n_best_are_sorted_and_distinct(alpha):
-    for hypotheses in search(Table(7), list(range(20)), eos=2, beam=5, length_penalty=alpha, max_length=9, n_best=5):
+    for hypotheses in search(Table(7), list(range(20)), eos=2, beam=5, alpha=alpha, max_length=9, n_best=5):
         assert len({tuple(h.tokens) for h in hypotheses}) == len(hypotheses) == 5
         scores = [h.score for h in hypotheses]
         assert scores == sorted(scores, reverse=True)
@@ -230,6 +171,7 @@ def test_max_length_cuts(beam, longest):
         assert len(hypotheses) == beam
         for h in hypotheses:
             assert len(h.tokens) == longest
+            assert not h.finished
             assert h.score == pytest.approx(h.log_prob / longest)
     assert len(table.rows) == longest
 
@@ -237,7 +179,7 @@ def test_max_length_cuts(beam, longest):
 @pytest.mark.parametrize("beam", [1, 2, 4])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_an_end_at_once_is_an_empty_answer(beam, alpha):
-    for hypotheses in search(AtOnce(7), [0, 1, 2], eos=2, beam=beam, length_penalty=alpha, max_length=5):
+    for hypotheses in search(AtOnce(7), [0, 1, 2], eos=2, beam=beam, alpha=alpha, max_length=5):
         assert hypotheses[0].tokens == []
         assert hypotheses[0].score == hypotheses[0].log_prob == pytest.approx(0, abs=1e-5)
 
@@ -245,7 +187,7 @@ def test_an_end_at_once_is_an_empty_answer(beam, alpha):
 @pytest.mark.parametrize("beam", [2, 3, 5])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_a_vocabulary_smaller_than_the_beam(beam, alpha):
-    for hypotheses in search(Table(2, sharpness=0.5), [0, 1], eos=0, beam=beam, length_penalty=alpha, max_length=3):
+    for hypotheses in search(Table(2, sharpness=0.5), [0, 1], eos=0, beam=beam, alpha=alpha, max_length=3):
         assert len(hypotheses) == 1
         assert math.isfinite(hypotheses[0].score)
 
@@ -279,6 +221,7 @@ def test_half_precision_logits_are_summed_in_float32(beam):
         ({"beam": 0}, "got 0"),
         ({"n_best": 0}, "must be at least 1"),
         ({"max_length": 0}, "must be at least 1"),
+        ({"max_length": torch.tensor([5, 0, 7])}, "must be at least 1"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
@@ -317,7 +260,7 @@ def sources():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_cached_is_uncached(seed, beam, norm, sources):
     model, (src, mask) = small_model(norm=norm, seed=seed), sources
-    wanted = Search(BOS, 2, beam, 0.6, 37, min(beam, 3))
+    wanted = Search(BOS, 2, beam, min(beam, 3), 37, Ranking(0.6))
     with torch.no_grad():
         found = wanted.run(model.step, model.start(src, mask), len(src))
         plain = Uncached(model, src, mask)
@@ -330,7 +273,7 @@ def test_cached_is_uncached(seed, beam, norm, sources):
 @pytest.mark.parametrize("beam", [1, 4])
 def test_a_transformers_neighbours_do_not_matter(beam, sources):
     model, (src, mask) = small_model(norm="pre", seed=3), sources
-    wanted = Search(BOS, 2, beam, 1.0, 23, min(beam, 2))
+    wanted = Search(BOS, 2, beam, min(beam, 2), 23)
     with torch.no_grad():
         together = wanted.run(model.step, model.start(src, mask), len(src))
         for b in range(len(src)):
