@@ -1,7 +1,7 @@
 """The contract between a task and what trains, serves and explains it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seqloom.config import Section
 from seqloom.tasks.folder import ModelFolder
+from seqloom.tasks.plan import Plan
 
 Say = Callable[[str], None]
 """Where a sentence about what is being done goes."""
@@ -34,6 +35,7 @@ class Batch(Protocol):
     def padding(self) -> int: ...
     @property
     def positions(self) -> int: ...
+    def parts(self, count: int) -> list[Self]: ...
     def to(self, device: torch.device) -> Self: ...
 
 
@@ -86,6 +88,32 @@ class Task(ABC):
     def data_key(cls, config: Any) -> str:
         """Changes whenever the training data, as the model sees it, changes; reads only the files."""
 
+    @classmethod
+    def plan_data(cls, config: Any) -> Plan:
+        """Settings that a look at the files suggests, before they are prepared; only for a budget."""
+        return Plan()
+
+    @classmethod
+    def plan_start(cls, origin: ModelFolder) -> Plan:
+        """Settings that a run takes over from the trained model that it starts from."""
+        return Plan()
+
+    @abstractmethod
+    def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
+        """Copies the weights of a trained model into ``model``, and says exactly which."""
+
+    def plan_model(self, seconds: float, speed: Callable[[Mapping[str, Any]], float]) -> Plan:
+        """Settings for the best model that ``seconds`` of training can give.
+
+        ``speed`` makes a few updates with settings on top of the run's, and tells real target
+        tokens a second.
+        """
+        return Plan()
+
+    @abstractmethod
+    def reconfigured(self, config: Any) -> Self:
+        """The same data with other settings of model, training or decoding."""
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A new model with random weights, from torch's generator."""
@@ -104,8 +132,8 @@ class Task(ABC):
         """``file:line`` of every example of a batch."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any) -> Loss:
-        """What training makes small."""
+    def loss(self, model: nn.Module, batch: Any, random: torch.Generator | None = None) -> Loss:
+        """What training makes small; dropout draws from ``random``, or from torch's own generator."""
 
     @abstractmethod
     def evaluate(self, model: nn.Module, split: str) -> Evaluation:

@@ -8,7 +8,7 @@ beside its place and renamed when whole; nothing in it is a pickle.
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from seqloom.errors import RunError
 from seqloom.tasks.folder import flush_to_disk, sha256
 
 RANDOM_STATE = "random_state"
+MEAN = "mean:"
+"""Before the names of a running mean of the weights, among the tensors of the optimizers."""
+
 TENSORS = ("model.safetensors", "optimizer.safetensors")
 
 
@@ -67,14 +70,25 @@ def load_optimizers(model: nn.Module, optimizers: Sequence[Optimizer], tensors: 
         owners[id(parameter)].state[parameter][name.rpartition("/")[2]] = value.to(device, copy=True)
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], state: dict[str, Any]) -> Path:
-    """Writes ``folder/step-N`` with N from ``state["step"]``."""
-    path = folder / f"step-{state['step']}"
+def path_of(folder: Path, step: int) -> Path:
+    return folder / f"step-{step}"
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], mean: Mapping[str, Tensor], state: dict[str, Any]
+) -> Path:
+    """Writes ``folder/step-N`` with N from ``state["step"]``; ``mean`` is a running mean, if there is one."""
+    path = path_of(folder, state["step"])
     new = folder / f"{path.name}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
     tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizers).items()}
+    tensors |= {MEAN + name: weight.detach().cpu() for name, weight in mean.items()}
     save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
     state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
     (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
@@ -89,7 +103,7 @@ def checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if path.name.removeprefix("step-").isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -118,12 +132,14 @@ def latest_whole(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[s
     return None
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    """Restores weights, optimizer and torch's random numbers."""
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """Restores weights, optimizer and torch's random numbers; returns the running mean, if one was saved."""
     load_weights(model, load_file(path / TENSORS[0]), path / TENSORS[0])
     tensors = load_file(path / TENSORS[1])
     torch.set_rng_state(tensors.pop(RANDOM_STATE))
+    mean = {name.removeprefix(MEAN): tensors.pop(name) for name in list(tensors) if name.startswith(MEAN)}
     load_optimizers(model, optimizers, tensors)
+    return mean
 
 
 def average_weights(paths: list[Path]) -> dict[str, Tensor]:
@@ -140,7 +156,8 @@ def _each(paths: list[Path]) -> Iterator[dict[str, Tensor]]:
         yield load_file(path / TENSORS[0])
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Removes all but the newest ``keep`` checkpoints and what a kill left half-written."""
-    for path in checkpoints(folder)[:-keep]:
-        shutil.rmtree(path, ignore_errors=True)
+def remove_all_but(folder: Path, kept: set[Path]) -> None:
+    """Removes the other checkpoints and what a kill left half-written."""
+    for path in folder.iterdir():
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)

@@ -41,20 +41,19 @@ class LineDisplay:
         self.console = console
         self.seconds = seconds
         self._next = 0.0
-        self._total = 0
         self._score = ""
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, step: int, total: int) -> None:
-        self._total = total
+    def start(self, step: int, total: int) -> None: ...
 
     def step(self, record: dict[str, Any]) -> None:
-        if record["seconds"] >= self._next or record["step"] == self._total:
+        step, total = record["step"], record["total"]
+        if record["seconds"] >= self._next or step == total:
             self._next = record["seconds"] + self.seconds
-            left = record["seconds"] / max(1, record["step"]) * (self._total - record["step"])
-            self.say(f"step {record['step']:,}/{self._total:,}  {self._figures(record)}  {clock(left)} left")
+            left = record["seconds"] / max(1, step) * (total - step)
+            self.say(f"step {step:,}/{total:,}  {self._figures(record)}  {clock(left)} left")
 
     def _figures(self, record: dict[str, Any]) -> str:
         return _figures(record) + self._score
@@ -85,13 +84,13 @@ class BarDisplay(LineDisplay):
         self._task = self._progress.add_task("", total=1, steps="", figures="", visible=False)
 
     def start(self, step: int, total: int) -> None:
-        super().start(step, total)
         self._progress.start()
         self._progress.update(self._task, total=total, completed=step, visible=True, steps=f"{step:,}/{total:,}")
 
     def step(self, record: dict[str, Any]) -> None:
-        steps = f"{record['step']:,}/{self._total:,}"
-        self._progress.update(self._task, completed=record["step"], steps=steps, figures=self._figures(record))
+        step, total = record["step"], record["total"]
+        figures = self._figures(record)
+        self._progress.update(self._task, completed=step, total=total, steps=f"{step:,}/{total:,}", figures=figures)
 
     def stop(self) -> None:
         self._progress.stop()

@@ -11,18 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqloom.config import TrainingConfig
 from seqloom.errors import DivergenceError
-from seqloom.tasks.folder import write_model
+from seqloom.tasks.folder import ModelFolder, write_model
 from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
+from seqloom.training.budget import Budget
 from seqloom.training.log import Display, RunLog
 from seqloom.training.optimizers import OPTIMIZERS
-from seqloom.training.schedules import SCHEDULES
+from seqloom.training.schedules import rate_at
+from seqloom.training.timeline import Timeline
+from seqloom.training.weights import RunningMean, freeze
+from seqloom.training.workers import Workers
 
 LOG_EVERY = 10
+
+REVISED_FROM = 0.01
+"""A new estimate of what is left counts where it differs by more than this share."""
+
+CHECKPOINTS = 40
+"""In a run by the clock: so many over all of it, whatever its steps are worth."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,7 +50,10 @@ class Progress:
     best_step: int = 0
     worse_validations: int = 0
     finished: bool = False
-    total: int = 0
+    before_decay: int = 0
+    """The step at which a schedule that stays flat began to fall; from there a run can be continued."""
+    validated: float = 0.0
+    """The seconds at the last validation."""
 
 
 @dataclass
@@ -56,7 +69,19 @@ class Meter:
 
 
 class Trainer:
-    """One run of one task; ``run`` goes from wherever it stands to ``total`` steps."""
+    """One run of one task; ``run`` goes from wherever it stands to the end of the timeline.
+
+    Args:
+        task, config: what is trained, and how.
+        folder: the run folder.
+        device, dtype: where, and the type of matrix products.
+        timeline: how far the run is at each step.
+        display: where a person watches.
+        budget: for a run by the clock; it corrects the timeline.
+        started: ``time.perf_counter()`` when this life of the run began.
+        origin: the trained model to start from, if not from random weights.
+        workers: threads that take a part of each batch; 1 leaves it whole, and the threads to torch.
+    """
 
     def __init__(
         self,
@@ -65,34 +90,39 @@ class Trainer:
         folder: Path,
         device: torch.device,
         dtype: torch.dtype,
-        total: int,
+        timeline: Timeline,
         display: Display,
+        budget: Budget | None = None,
+        started: float | None = None,
+        origin: ModelFolder | None = None,
+        workers: int = 1,
     ) -> None:
-        self.task, self.config, self.folder, self.device, self.dtype, self.display = (
-            task,
-            config,
-            folder,
-            device,
-            dtype,
-            display,
-        )
+        self.task, self.config, self.folder = task, config, folder
+        self.device, self.dtype, self.display = device, dtype, display
+        self.timeline, self.budget = timeline, budget
         torch.manual_seed(config.seed)
         self.model = task.build_model().to(device)
+        if origin is not None:
+            task.adopt(self.model, origin, display.say)
+        freeze(self.model, config.freeze)
         self.optimizers = OPTIMIZERS[config.optimizer](self.model, config)
+        self.workers = Workers(self.model, workers) if workers > 1 else None
+        self.mean = RunningMean(self.model, config.ema) if config.ema else None
         self.batches = task.training_batches()
-        self.progress = Progress(total=total)
+        self.progress = Progress()
+        self._last_seconds = time.perf_counter() if started is None else started
         self._stop_asked = threading.Event()
 
     def resume(self, path: Path, state: dict[str, Any]) -> None:
         """Takes up a checkpoint, to the bit."""
-        checkpoint.load_checkpoint(path, self.model, self.optimizers)
+        mean = checkpoint.load_checkpoint(path, self.model, self.optimizers)
+        if self.mean is not None:
+            self.mean.load(mean)
         self.batches.load_state_dict(state["batches"])
-        total = self.progress.total
         known = {key: state[key] for key in asdict(self.progress)}
-        self.progress = Progress(**{**known, "total": total, "finished": False})
+        self.progress = Progress(**{**known, "finished": False})
         if self.progress.best is None:
             self.progress.best = -math.inf
-        self.display.say(f"Resuming at step {self.progress.step:,} of {total:,}.")
 
     def run(self) -> None:
         """Trains to the end, or until it is asked to stop."""
@@ -103,9 +133,8 @@ class Trainer:
         self.display.say(
             f"{parameters / 1e6:.1f} M parameters, matrix products in {precision}, {torch.get_num_threads()} threads."
         )
-        self.display.start(progress.step, progress.total)
+        self.display.start(progress.step, self.timeline.total)
         self.model.train()
-        self._last_seconds = time.perf_counter()
         try:
             with self._stopping_gently():
                 self._train()
@@ -114,26 +143,65 @@ class Trainer:
             self.log.close()
             self.display.stop()
 
+    def rehearse(self, updates: int = 4) -> tuple[float, float]:
+        """Makes some updates to be thrown away; returns real target tokens and seconds of one."""
+        stream, meter = iter(self.batches), Meter()
+        self.model.train()
+        self._update(stream, Meter())  # the first one also sets things up
+        begun = time.perf_counter()
+        for _ in range(updates):
+            self._update(stream, meter)
+        return meter.tokens / updates, (time.perf_counter() - begun) / updates
+
     def _train(self) -> None:
         stream = iter(self.batches)
         meter = Meter()
         progress, config = self.progress, self.config
-        while progress.step < progress.total and not self._out_of_patience():
+        while not self.timeline.ends(progress.step) and not self._out_of_patience():
+            begun = time.perf_counter()
             self._update(stream, meter)
             progress.step += 1
-            at_end = progress.step == progress.total
-            save = progress.step % config.checkpoint_every == 0 or at_end or self._stop_asked.is_set()
+            if self.budget is not None:
+                self.budget.step_took(time.perf_counter() - begun)
+                self._look_ahead(self.budget)
+            at_end = self.timeline.ends(progress.step)
+            if config.schedule == "wsd" and self.timeline.passes(progress.step, 1 - config.decay):
+                progress.before_decay = progress.step
+            save = self._is_checkpoint(progress.step) or self._stop_asked.is_set()
             # A resumed run starts a new line, so one ends where a checkpoint does.
             if progress.step % LOG_EVERY == 0 or save:
                 self._log(meter)
                 meter = Meter()
-            if progress.step % config.validate_every == 0 or at_end:
+            if at_end or self._wants_validation():
                 self._validate()
-                meter.started = time.perf_counter()
             if save:
                 self._checkpoint()
+            meter.started = max(meter.started, self._last_seconds)
             if self._stop_asked.is_set() and not at_end:
                 raise Stopped
+
+    def _is_checkpoint(self, step: int) -> bool:
+        """Whether one belongs to the run after ``step``; an interrupt may add others."""
+        if self.timeline.ends(step) or step == self.progress.before_decay:
+            return True
+        if self.timeline.validations is not None:
+            return self.timeline.part_ends(step, CHECKPOINTS)
+        return step % self.config.checkpoint_every == 0
+
+    def _wants_validation(self) -> bool:
+        step, validations = self.progress.step, self.timeline.validations
+        if validations is None:
+            return step % self.config.validate_every == 0
+        if self.budget is None:  # the plan of an earlier run
+            return step in validations
+        return self.budget.wants_validation(self.progress.validated, self._seconds(), self.timeline.progress(step))
+
+    def _look_ahead(self, budget: Budget) -> None:
+        """Puts the end of the run where the time will be over, if that is no longer where it was."""
+        step, timeline = self.progress.step, self.timeline
+        last = budget.last_step(step, self._seconds(), timeline.progress(step), CHECKPOINTS)
+        if abs(last - timeline.total) > REVISED_FROM * (timeline.total - step) or last == step:
+            timeline.revise(step, last)
 
     def _update(self, stream: Iterator[Any], meter: Meter) -> None:
         """One update from ``accumulate`` batches, weighted by their real target tokens."""
@@ -142,13 +210,10 @@ class Trainer:
             asked = time.perf_counter()
             batch = next(stream)
             meter.waiting += time.perf_counter() - asked
-            with self._autocast():
-                loss = self.task.loss(self.model, batch.to(self.device))
-            value = float(loss.sum.detach())
-            if not math.isfinite(value):
-                self._diverged(batch, value)
-            loss.sum.backward()
-            total, count = total + value, count + loss.count
+            for part, value, targets in self._learn(batch):
+                if not math.isfinite(value):
+                    self._diverged(part, value)
+                total, count = total + value, count + targets
             meter.padding += batch.padding
             meter.positions += batch.positions
         self._scale_gradients(count)
@@ -158,14 +223,28 @@ class Trainer:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        if self.mean is not None:
+            self.mean.update(self.progress.step)
         meter.loss += total
         meter.tokens += count
         self.progress.tokens += count
 
+    def _learn(self, batch: Any) -> list[tuple[Any, float, int]]:
+        """Adds up gradients; returns the parts of the batch with the sums of their losses and what these are over."""
+        if self.workers is None:
+            return [self._learn_part(self.model, batch)]
+        return self.workers.run(self._learn_part, batch.parts(self.workers.count))
+
+    def _learn_part(self, model: nn.Module, part: Any, random: torch.Generator | None = None) -> tuple[Any, float, int]:
+        with self._autocast():
+            loss = self.task.loss(model, part.to(self.device), random)
+        value = float(loss.sum.detach())
+        if math.isfinite(value):
+            loss.sum.backward()
+        return part, value, loss.count
+
     def _rate(self) -> float:
-        return SCHEDULES[self.config.schedule](
-            self.progress.step + 1, self.config, self.progress.total, self.task.model_width
-        )
+        return rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
 
     def _scale_gradients(self, count: int) -> None:
         """Sum of losses -> mean over ``count`` tokens, and the norm clipped, in one pass."""
@@ -202,6 +281,7 @@ class Trainer:
         passed = time.perf_counter() - meter.started
         record = {
             "step": self.progress.step,
+            "total": self.timeline.total,
             "seconds": round(self._seconds(), 3),
             "loss": meter.loss / meter.tokens,
             "learning_rate": self.optimizers[0].param_groups[0]["lr"],
@@ -215,12 +295,17 @@ class Trainer:
 
     def _validate(self) -> None:
         """Scores the model, and keeps it if it is the best so far."""
+        begun = self._seconds()
         evaluation = self.task.evaluate(self.model, "valid")
         best = evaluation.scores[self.task.best_by] > self.progress.best
         self.progress.worse_validations = 0 if best else self.progress.worse_validations + 1
         self._record(evaluation, best)
         if best:
             self._keep(evaluation, checkpoint.own_weights(self.model))
+        self.progress.validated = self._seconds()
+        if self.budget is not None and self.timeline.validations is not None:
+            self.budget.validation_seconds = self.progress.validated - begun
+            self.timeline.validations.append(self.progress.step)
 
     def _record(self, evaluation: Evaluation, best: bool) -> None:
         record = {"step": self.progress.step, "seconds": round(self._seconds(), 3), **evaluation.scores}
@@ -248,13 +333,23 @@ class Trainer:
         write_model(self.folder / "model", config, files, weights)
 
     def _checkpoint(self) -> None:
-        self._seconds()
+        begun = self._seconds()
         folder = self.folder / "checkpoints"
-        state = {**asdict(self.progress), "batches": self.batches.state_dict()}
+        state = {**asdict(self.progress), "timeline": self.timeline.as_dict(), "batches": self.batches.state_dict()}
         if not math.isfinite(self.progress.best):
             state["best"] = None
-        checkpoint.save_checkpoint(folder, self.model, self.optimizers, state)
-        checkpoint.remove_old(folder, keep=max(2, self.config.average))
+        mean = self.mean.weights if self.mean is not None else {}
+        checkpoint.save_checkpoint(folder, self.model, self.optimizers, mean, state)
+        kept = self._last_checkpoints() | set(checkpoint.checkpoints(folder)[-2:])
+        checkpoint.remove_all_but(folder, kept | {checkpoint.path_of(folder, self.progress.before_decay)})
+        if self.budget is not None:
+            self.budget.checkpoint_seconds = self._seconds() - begun
+
+    def _last_checkpoints(self) -> set[Path]:
+        """Those that are averaged at the end; one that an interrupt has added is none of them."""
+        folder = self.folder / "checkpoints"
+        belonging = [path for path in checkpoint.checkpoints(folder) if self._is_checkpoint(checkpoint.step_of(path))]
+        return set(belonging[-self.config.average :])
 
     def _out_of_patience(self) -> bool:
         if not self.config.patience or self.progress.worse_validations < self.config.patience:
@@ -263,20 +358,25 @@ class Trainer:
         return True
 
     def _finish(self) -> None:
-        """Tries the mean of the last checkpoints, and marks the run as finished."""
-        paths = checkpoint.checkpoints(self.folder / "checkpoints")[-self.config.average :]
+        """Tries the means of the weights, and marks the run as finished."""
+        paths = sorted(self._last_checkpoints(), key=checkpoint.step_of)
         if len(paths) > 1:
-            averaged = checkpoint.average_weights(paths)
-            model = self.task.build_model().to(self.device)
-            checkpoint.load_weights(model, averaged, self.folder)
-            evaluation = self.task.evaluate(model, "valid")
-            best = evaluation.scores[self.task.best_by] > self.progress.best
-            self.display.say(f"The mean of the last {len(paths)} checkpoints:")
-            self._record(evaluation, best)
-            if best:
-                self._keep(evaluation, checkpoint.own_weights(model))
+            self._try(f"The mean of the last {len(paths)} checkpoints:", checkpoint.average_weights(paths))
+        if self.mean is not None:
+            self._try("The running mean of the weights:", self.mean.weights)
         self.progress.finished = True
         self._checkpoint()
+
+    def _try(self, name: str, weights: dict[str, Tensor]) -> None:
+        """Scores a model with other weights, and keeps it if it is better."""
+        model = self.task.build_model().to(self.device)
+        checkpoint.load_weights(model, weights, self.folder)
+        evaluation = self.task.evaluate(model, "valid")
+        best = evaluation.scores[self.task.best_by] > self.progress.best
+        self.display.say(name)
+        self._record(evaluation, best)
+        if best:
+            self._keep(evaluation, checkpoint.own_weights(model))
 
     @contextmanager
     def _stopping_gently(self) -> Iterator[None]:

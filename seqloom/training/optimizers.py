@@ -12,8 +12,8 @@ Optimizers = list[torch.optim.Optimizer]
 
 def _adamw(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
     """Weight decay on matrices only: biases and norms have no reason to be small."""
-    matrices = [p for p in parameters if p.ndim >= 2]
-    vectors = [p for p in parameters if p.ndim < 2]
+    matrices = [p for p in parameters if p.requires_grad and p.ndim >= 2]
+    vectors = [p for p in parameters if p.requires_grad and p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, eps=1e-9, fused=True)
 
@@ -21,6 +21,12 @@ def _adamw(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.
 def adamw(model: nn.Module, config: TrainingConfig) -> Optimizers:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
     return [_adamw(list(model.parameters()), config)]
+
+
+def adam(model: nn.Module, config: TrainingConfig) -> Optimizers:
+    """Adam without any decay of weights (Kingma and Ba 2015), as in Vaswani et al. 2017, section 5.3."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, eps=1e-9, fused=True)]
 
 
 def muon(model: nn.Module, config: TrainingConfig) -> Optimizers:
@@ -31,7 +37,7 @@ def muon(model: nn.Module, config: TrainingConfig) -> Optimizers:
     """
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     output = {id(p) for name, p in model.named_parameters() if name == "output.weight"}
-    inner = [p for p in model.parameters() if p.ndim == 2 and id(p) not in tables | output]
+    inner = [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in tables | output]
     chosen = {id(p) for p in inner}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -42,4 +48,4 @@ def muon(model: nn.Module, config: TrainingConfig) -> Optimizers:
     ]
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], Optimizers]] = {"adamw": adamw, "muon": muon}
+OPTIMIZERS: dict[str, Callable[[nn.Module, TrainingConfig], Optimizers]] = {"adamw": adamw, "adam": adam, "muon": muon}

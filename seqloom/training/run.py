@@ -1,6 +1,7 @@
 """A run folder from start to finish: start, resume, continue, and nothing else.
 
 run.json       settings, versions and the key of the data: what a resumed run must match
+plan.json      of a run by the clock: what was chosen and when it ended, to make it again by steps
 data/          the prepared corpus
 checkpoints/   see :mod:`seqloom.training.checkpoint`
 model/         the best model so far, whole at every moment
@@ -8,8 +9,11 @@ log.jsonl      one object a line           tensorboard/   the same as curves
 """
 
 import contextlib
+import dataclasses
 import json
 import os
+import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +22,16 @@ import torch
 
 from seqloom.config import DataConfig, Section, TrainingConfig
 from seqloom.errors import ModelFolderError, RunError
-from seqloom.tasks.folder import read_config
+from seqloom.tasks.folder import read_config, read_model
+from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
-from seqloom.training.checkpoint import latest_whole
-from seqloom.training.log import Display
-from seqloom.training.loop import Trainer
+from seqloom.training.budget import Budget
+from seqloom.training.checkpoint import latest_whole, path_of, read_state
+from seqloom.training.log import Display, clock
+from seqloom.training.loop import CHECKPOINTS, Trainer
+from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, environment
+from seqloom.training.timeline import Timeline
 
 PASSES, FEWEST_STEPS = 20, 1_000
 """Of a run whose length is not given: fewer updates teach no model anything, however small the corpus."""
@@ -31,24 +39,45 @@ PASSES, FEWEST_STEPS = 20, 1_000
 BEFORE_THE_FIRST_STEP = {"data", "data.new", "run.json.new"}
 """All that a run killed before its run.json was in place can have left."""
 
-MAY_CHANGE = {"training.steps", "training.epochs", *(f"data.{key}" for key in DataConfig.FILES)}
+MAY_CHANGE = {"training.steps", "training.epochs", "training.budget", *(f"data.{key}" for key in DataConfig.FILES)}
 """A larger total is the only change allowed to a run. Of files the contents count, not the place."""
 
+Configured = Callable[[Mapping[str, Any]], Any]
+"""Defaults by ``section.key``, which whatever the user gave overrides -> a config."""
 
-def train(task_class: type[Task], config: Any, folder: Path, device: torch.device, display: Display) -> dict[str, Any]:
-    """Starts a run, resumes it, or says that it is finished; returns a summary.
+
+def train(
+    task_class: type[Task],
+    configured: Configured,
+    folder: Path,
+    device: torch.device,
+    display: Display,
+    started: float | None = None,
+) -> dict[str, Any]:
+    """Starts a run, resumes it, continues it, or says that it is finished; returns a summary.
 
     Raises:
         RunError: if the folder holds something else, or a run with other settings or data.
     """
+    started = time.perf_counter() if started is None else started
     earlier = _read_run(folder)
     found = latest_whole(folder / "checkpoints", display.say)
+    plan = Plan(**earlier["plan"]) if earlier else Plan()
+    config = configured(plan.settings)
+    replayed = _read_plan(config.training) if config.training.replay else None
     if earlier is not None:
         _require_same(folder, earlier, task_class, config)
         if found and earlier["data_key"] != task_class.data_key(config):
             raise RunError(
                 f"{folder}: the data has changed since this run was started; start a new run in another folder"
             )
+    origin = read_model(Path(config.training.init_from)) if config.training.init_from and not found else None
+    planning = bool(config.training.budget and not earlier and not replayed)
+    if not earlier:
+        plan = Plan(replayed["settings"], [f"as in {config.training.replay}"]) if replayed else Plan()
+        plan += task_class.plan_data(config) if planning else Plan()
+        plan += task_class.plan_start(origin) if origin else Plan()
+        config = configured(plan.settings)
     try:
         task = task_class.prepare(config, folder / "data", display.say)
     except BaseException:
@@ -56,29 +85,126 @@ def train(task_class: type[Task], config: Any, folder: Path, device: torch.devic
             folder.rmdir()  # nothing came of it: leave no empty folder behind
         raise
     display.say(f"Run folder: {folder}")
-    training: TrainingConfig = config.training
-    total = _steps_for(task, training)
     about = earlier or {
         "task": task.name,
-        "precision": str(choose_precision(training.precision, device)).removeprefix("torch."),
+        "precision": str(choose_precision(config.training.precision, device)).removeprefix("torch."),
         "seqloom": version("seqloom"),
         "environment": environment(),
     }
-    if found and found[1]["step"] > total:
-        raise RunError(
-            f"{folder}: has made {found[1]['step']:,} steps already, more than the {total:,} asked for; "
-            f"give a larger --steps"
-        )
-    if found and found[1].get("finished") and found[1]["total"] == total:
-        display.say(f"This run is finished ({total:,} steps). Give a larger --steps to continue it.")
-        return summary(folder)
-    about |= {"config": config.model_dump(mode="json"), "data_key": task_class.data_key(config), "total": total}
+    dtype = getattr(torch, about["precision"])
+    trial = Trial(folder, device, dtype, display)
+    if planning:
+        left = config.training.budget - (time.perf_counter() - started)
+        if left <= 0:
+            raise RunError(
+                f"the budget of {clock(config.training.budget)} was over when the data was prepared; give more time"
+            )
+        plan += trial.plan(task, lambda settings: configured({**plan.settings, **settings}), left)
+        config = configured(plan.settings)
+        task = task.reconfigured(config)
+        for reason in plan.reasons:
+            display.say(f"Plan: {reason}.")
+    if not earlier:
+        about["workers"] = config.training.workers or trial.workers(task, config)
+    pace = trial.step_seconds(task, config, about["workers"]) if config.training.budget and not found else 0.0
+    length = _length(task, config.training, replayed)
+    if earlier and found:
+        found = _continued(folder, found, earlier, length, display)
+        if found is None:
+            return summary(folder)
+    about |= {
+        "config": config.model_dump(mode="json"),
+        "data_key": task_class.data_key(config),
+        "plan": dataclasses.asdict(plan),
+        "length": length,
+    }
     write_json(folder / "run.json", about)
-    trainer = Trainer(task, training, folder, device, getattr(torch, about["precision"]), total, display)
+    budget = Budget(config.training.budget, pace) if config.training.budget and not replayed else None
+    timeline = _timeline(length, found, replayed, budget)
+    trainer = Trainer(
+        task, config.training, folder, device, dtype, timeline, display, budget, started, origin, about["workers"]
+    )
     if found:
         trainer.resume(*found)
-    trainer.run()
+        display.say(f"Resuming at step {trainer.progress.step:,} of {'about ' if budget else ''}{timeline.total:,}.")
+    try:
+        trainer.run()
+    finally:
+        if timeline.validations is not None:
+            settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
+            write_json(folder / "plan.json", {"settings": settings, "timeline": timeline.as_dict()})
     return summary(folder)
+
+
+def _length(task: Task, training: TrainingConfig, replayed: dict[str, Any] | None) -> dict[str, Any]:
+    """How long the run is to be: one of seconds and steps."""
+    if replayed:
+        return {"steps": Timeline(**replayed["timeline"]).total}
+    return {"seconds": training.budget} if training.budget else {"steps": _steps_for(task, training)}
+
+
+def _timeline(
+    length: dict[str, Any],
+    found: tuple[Path, dict[str, Any]] | None,
+    replayed: dict[str, Any] | None,
+    budget: Budget | None,
+) -> Timeline:
+    if replayed:
+        return Timeline(**replayed["timeline"])
+    if budget is None:
+        return Timeline.of_steps(length["steps"])
+    if found is None:
+        return Timeline.by_clock(max(1, budget.last_step(0, 0.0, 0.0, CHECKPOINTS)))
+    state = found[1]
+    step, spent = state["step"], state["seconds"]
+    timeline = Timeline(**state["timeline"])
+    budget.step_seconds = spent / max(1, step)
+    if state.get("continued"):
+        last = max(step + 1, budget.last_step(step, spent, spent / budget.seconds, CHECKPOINTS))
+        timeline.revise(step, last, progress=spent / budget.seconds)
+    return timeline
+
+
+def _continued(
+    folder: Path, found: tuple[Path, dict[str, Any]], earlier: dict[str, Any], length: dict[str, Any], display: Display
+) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from; None if the run is finished."""
+    path, state = found
+    if earlier["length"] == length:
+        if state["finished"]:
+            display.say(f"This run is finished ({state['step']:,} steps). Give more steps or time to continue it.")
+            return None
+        return found
+    before = path_of(path.parent, state["before_decay"])
+    if 0 < state["before_decay"] < state["step"] and before.exists():
+        best = {key: state[key] for key in ("best", "best_step")}
+        path, state = before, {**read_state(before), **best}
+        display.say(f"Going back to step {state['step']:,}, where the rate began to fall, for a longer run.")
+    spent = ("seconds", state["seconds"], clock) if "seconds" in length else ("steps", state["step"], "{:,}".format)
+    unit, used, shown = spent
+    if used > length[unit]:
+        raise RunError(
+            f"{folder}: has taken {shown(used)} {'' if unit == 'seconds' else unit + ' '}already, more than the "
+            f"{shown(length[unit])} asked for; give a larger {'--budget' if unit == 'seconds' else '--steps'}"
+        )
+    return path, {**state, "finished": False, "continued": True, "worse_validations": 0}
+
+
+def _read_plan(training: TrainingConfig) -> dict[str, Any]:
+    """The plan that an earlier run has written down."""
+    path = Path(training.replay)
+    path = path / "plan.json" if path.is_dir() else path
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        Timeline(**plan["timeline"])
+        _ = plan["settings"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path}: is not the plan of a run ({error}); expected the plan.json that a run with --budget writes"
+        ) from None
+    if training.budget or training.steps or training.epochs:
+        raise RunError(f"{path} says how long the run is to be; leave out --budget, --steps and training.epochs")
+    return plan
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -112,7 +238,8 @@ def _read_run(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = about["task"], about["config"], about["precision"], about["data_key"]
+        _ = about["task"], about["config"], about["precision"], about["data_key"], about["length"], about["workers"]
+        Plan(**about["plan"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: cannot be read ({error!r}); the run cannot be resumed, start a new one") from None
     return about

@@ -36,11 +36,19 @@ def train_session(
     flags: Mapping[str, Any] | None = None,
     device: str = "cpu",
     display: Display | None = None,
+    started: float | None = None,
 ) -> dict[str, Any]:
-    """Builds the config and starts, resumes or continues the run in ``folder``."""
+    """Builds the config and starts, resumes or continues the run in ``folder``.
+
+    ``started`` is ``time.perf_counter()`` when a budget began, if that was before now.
+    """
     task_class = task_named(task)
-    config = load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags)
-    return train(task_class, config, folder, device_named(device), display or default_display())
+    given = tuple(settings)
+
+    def configured(defaults: Mapping[str, Any]) -> Any:
+        return load_config(task_class.Config, recipe=recipe, settings=given, flags=flags, defaults=defaults)
+
+    return train(task_class, configured, folder, device_named(device), display or default_display(), started)
 
 
 def default_display() -> Display:

@@ -15,6 +15,7 @@ from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training.checkpoint import average_weights, load_optimizers, optimizer_tensors
 from seqloom.training.loop import Meter, Trainer
 from seqloom.training.optimizers import OPTIMIZERS
+from seqloom.training.timeline import Timeline
 
 
 class Silent:
@@ -30,7 +31,7 @@ def task(tmp_path: Path, toy_settings: dict[str, Any]) -> Translate:
 
 def trainer(task: Translate, folder: Path, **training: Any) -> Trainer:
     config = task.config.training.model_copy(update=training)
-    return Trainer(task, config, folder, torch.device("cpu"), torch.float32, 24, Silent())
+    return Trainer(task, config, folder, torch.device("cpu"), torch.float32, Timeline.of_steps(24), Silent())
 
 
 def test_parts_of_a_batch_give_the_update_of_the_whole(task: Translate, tmp_path: Path) -> None:
@@ -72,6 +73,18 @@ def test_the_model_overfits_one_batch(task: Translate) -> None:
     sources = task.src_tokenizer.decode([task.prepared.train.src[row].tolist() for row in range(13)])
     targets = task.tgt_tokenizer.decode([task.prepared.train.tgt[row].tolist() for row in range(13)])
     assert [answer.texts[0] for answer in task.predict(model, sources)] == targets
+
+
+def test_without_dropout_two_passes_agree_and_cost_what_one_does(task: Translate) -> None:
+    model = task.build_model().double()
+    batch = collate(task.prepared.train, torch.arange(13).numpy())
+    gradients = []
+    for consistency in (0.0, 3.0):
+        loss = task._loss(model, batch, 0.1, consistency)
+        model.zero_grad()
+        loss.sum.backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_the_mean_of_checkpoints(tmp_path: Path) -> None:

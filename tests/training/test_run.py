@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from seqloom.config import load_config
 from seqloom.errors import DivergenceError, ModelFolderError, RunError
 from seqloom.tasks.folder import read_model
 from seqloom.tasks.task import Evaluation
+from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training.loop import Trainer
 from seqloom.training.session import train_session
 
@@ -128,7 +130,7 @@ def test_a_larger_total_continues(finished: Path, toy_settings: dict[str, Any]) 
 
 
 def test_a_smaller_total_is_refused(finished: Path, toy_settings: dict[str, Any]) -> None:
-    with pytest.raises(RunError, match="has made 24 steps already, more than the 12 asked for"):
+    with pytest.raises(RunError, match="has taken 24 steps already, more than the 12 asked for"):
         run(finished, toy_settings, training__steps=12)
 
 
@@ -182,6 +184,30 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.005)
+
+
+def test_a_resumed_run_goes_on_with_its_running_mean(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    settings = {**toy_settings, "training.ema": 0.9, "training.schedule": "wsd", "training.warmup": 2}
+    run(tmp_path / "whole", settings)
+    run(tmp_path / "parts", settings, training__steps=12)
+    said = run(tmp_path / "parts", settings).said
+    before_decay = 8  # the last 40 % of 12 steps
+    assert any(f"Going back to step {before_decay}, where the rate began to fall" in line for line in said)
+    names = [
+        folder / "checkpoints" / "step-24" / "optimizer.safetensors"
+        for folder in (tmp_path / "whole", tmp_path / "parts")
+    ]
+    assert_same(load_file(names[0]), load_file(names[1]))
+    assert any(name.startswith("mean:") for name in load_file(names[0]))
+
+
+def test_frozen_weights_stay_as_they_were(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    run(tmp_path / "run", toy_settings, training__freeze=["encoder.*"], training__average=1)
+    torch.manual_seed(toy_settings.get("training.seed", 1))
+    config = load_config(TranslateConfig, flags=toy_settings)
+    fresh = dict(Translate.prepare(config, tmp_path / "data", lambda text: None).build_model().named_parameters())
+    for name, weight in last_weights(tmp_path / "run").items():
+        assert torch.equal(weight, fresh[name].detach()) == name.startswith("encoder."), name
 
 
 @pytest.mark.parametrize("moment", ["data/prepared.json", "checkpoints/step-6", "model/config.json"])

@@ -1,0 +1,164 @@
+"""What a wall-clock budget is to be spent on: sizes, vocabulary, dropout, rate, from data and speed.
+
+A plan proposes settings; whatever the user has set stands. The numbers here are rules of thumb that
+were fitted to measurements (docs/budget.md), not laws.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from seqloom.data.readers import Example
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings by ``section.key``, and why."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Plan") -> "Plan":
+        return Plan({**self.settings, **other.settings}, [*self.reasons, *other.reasons])
+
+
+SAMPLE = 20_000
+"""Pairs that are looked at closely; all are counted."""
+
+PIECES_PER_ROOT_WORD = 8
+FEWEST_PIECES, MOST_PIECES = 500, 32_000
+
+
+def plan_vocabulary(examples: Iterable[tuple[int, Example]], several_directions: bool = False) -> Plan:
+    """A vocabulary that grows with the square root of the text, one for both sides if they share letters.
+
+    ``several_directions`` share one in any case.
+    """
+    letters = Counter[str](), Counter[str]()
+    words = [0.0, 0.0]
+    pairs = 0
+    for _, example in examples:
+        if example.left_out:
+            continue
+        pairs += 1
+        if pairs <= SAMPLE:
+            for side, text in enumerate((example.src, example.tgt)):
+                letters[side].update(filter(str.isalpha, text))
+                words[side] += _words(text)
+    if not pairs:
+        return Plan()  # preparing will say what is wrong
+    shared = _overlap(*letters)
+    scale = pairs / min(pairs, SAMPLE)
+    joint = several_directions or shared >= 0.5
+    words_to_cover = (sum(words) if joint else max(words)) * scale
+    wanted = min(MOST_PIECES, max(FEWEST_PIECES, _rounded(PIECES_PER_ROOT_WORD * math.sqrt(words_to_cover))))
+    settings: dict[str, Any] = {"data.vocab_size": wanted, "data.joint_vocab": joint}
+    if not joint:
+        settings["model.tied_embeddings"] = "output"
+    sides = "both languages share their letters" if shared >= 0.5 else "the languages are written differently"
+    return Plan(
+        settings,
+        [
+            f"vocabulary: {wanted:,} pieces {'for both sides' if joint else 'a side'}; "
+            f"{pairs:,} pairs with about {sum(words) * scale:,.0f} words, and {sides}"
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model that has proved its worth somewhere."""
+
+    d_model: int
+    num_heads: int
+    num_layers: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "model.d_model": self.d_model,
+            "model.d_ff": 4 * self.d_model,
+            "model.num_heads": self.num_heads,
+            "model.num_layers": self.num_layers,
+            "model.norm": "pre",
+        }
+
+    @property
+    def parameters(self) -> int:
+        """Of the stacks: 12 D^2 in an encoder layer, 16 D^2 in a decoder layer."""
+        return 28 * self.d_model**2 * self.num_layers
+
+
+SIZES = [Size(128, 4, 4), Size(192, 6, 4), Size(256, 8, 4), Size(384, 6, 5), Size(512, 8, 6), Size(1024, 16, 6)]
+
+LARGEST = {1_500_000: 256, 20_000_000: 512}
+"""d_model that so many target tokens can fill; a larger one learns them by heart."""
+
+USED = 0.9
+"""Of the time, for training; the rest goes into scores and saving."""
+
+STEPS_WANTED = 3_500
+"""Updates below which it is better to make them of less text each."""
+
+ROW_SHARE = 1.15
+"""Positions that a batch bounds, to real target tokens."""
+
+
+def plan_size(tokens: int, seconds: float, speed: Callable[[Mapping[str, Any]], float]) -> Plan:
+    """The largest model that still sees ``tokens`` target tokens often enough within ``seconds``."""
+    widest = next((width for most, width in LARGEST.items() if tokens < most), SIZES[-1].d_model)
+    needed = 40 if tokens < 1_500_000 else 10 if tokens < 20_000_000 else 3
+    chosen, passes, tried = SIZES[0], 0.0, []
+    for size in SIZES:
+        if size.d_model > widest:
+            break
+        rate = speed(size.settings)
+        found = rate * seconds * USED / tokens
+        tried.append(f"{size.d_model} x {size.num_layers} at {rate:,.0f} tokens/s makes {found:.0f}")
+        if tried[1:] and found < needed:
+            break
+        chosen, passes = size, found
+    # How often a weight can see a token decides how easily it learns it by heart.
+    dropout = 0.1 + 0.05 * math.log2(max(1.0, passes * chosen.parameters / tokens / 45))
+    dropout = round(min(0.4, dropout), 2)
+    batch = 512 * min(8, max(2, round(passes * tokens * ROW_SHARE / STEPS_WANTED / 512)))
+    updates = passes * tokens * ROW_SHARE / batch
+    settings = {
+        **chosen.settings,
+        "model.dropout": dropout,
+        "data.batch_tokens": batch,
+        "training.schedule": "wsd",
+        "training.learning_rate": round(1.5e-3 * 256 / chosen.d_model, 6),
+        "training.warmup": int(min(400, max(1, updates / 8))),
+        "training.average": 5,
+    }
+    return Plan(
+        settings,
+        [
+            f"model: {chosen.d_model} wide, {chosen.num_layers} layers a side, the largest that makes {needed} passes "
+            f"over {tokens:,} target tokens or as many as it can ({'; '.join(tried)})",
+            f"dropout {dropout}, for about {passes:.0f} passes",
+            f"batches of {batch:,} tokens, about {updates:,.0f} steps; the rate stays at "
+            f"{settings['training.learning_rate']} and falls to zero in the last part",
+        ],
+    )
+
+
+def _words(text: str) -> float:
+    """Words, about: two Chinese characters make one."""
+    unspaced = sum("\u3040" <= character <= "\u9fff" for character in text)
+    return len(text.split()) + unspaced / 2
+
+
+def _overlap(a: Counter[str], b: Counter[str]) -> float:
+    """The share of the letters of two texts that is common to both."""
+    total_a, total_b = max(1, a.total()), max(1, b.total())
+    return sum(min(a[letter] / total_a, b[letter] / total_b) for letter in a)
+
+
+def _rounded(number: float) -> int:
+    """To two digits: nobody should read more into it."""
+    unit = 10 ** max(0, int(math.log10(max(1.0, number))) - 1)
+    return round(number / unit) * unit

@@ -1,0 +1,84 @@
+"""Training that starts from a trained model: what is taken, what is new, what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seqloom.errors import ConfigError, ModelFolderError
+from seqloom.pipeline.translator import load
+from tests.training.test_run import Quiet, last_weights, run
+
+
+def tuned(folder: Path, toy_run: Path, toy_settings: dict[str, Any], **changes: Any) -> Quiet:
+    """A run on the toy files that is told nothing else but where to start from."""
+    files = {key: value for key, value in toy_settings.items() if key in ("data.src", "data.tgt")}
+    short = {"training.steps": 3, "training.init_from": str(toy_run), "training.precision": "float32"}
+    return run(folder, {**files, **short, **{key.replace("__", "."): value for key, value in changes.items()}})
+
+
+def test_vocabulary_sizes_languages_and_weights_are_those_of_the_origin(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    said = tuned(tmp_path / "run", toy_run, toy_settings, training__learning_rate=1e-9).said
+    origin, new = load(toy_run), load(tmp_path / "run")
+    parameters = sum(weight.numel() for weight in origin.model.parameters())
+    assert f"Taken from {toy_run / 'model'}: {parameters:,} weights." in said
+    assert new.languages == origin.languages == ("xx", "yy")
+    assert new.task.src_tokenizer.to_bytes() == origin.task.src_tokenizer.to_bytes()
+    for name, weight in last_weights(tmp_path / "run").items():
+        torch.testing.assert_close(weight, dict(origin.model.named_parameters())[name], atol=1e-6, rtol=0, msg=name)
+
+
+def test_it_goes_on_where_the_origin_stood(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
+    first = tuned(tmp_path / "run", toy_run, toy_settings).records[0]["loss"]
+    assert first < 0.7 * run(tmp_path / "new", toy_settings, training__steps=3).records[0]["loss"]
+
+
+def test_what_is_deeper_starts_at_random_and_is_named(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    said = tuned(tmp_path / "run", toy_run, toy_settings, model__num_decoder_layers=2).said
+    (taken,) = [line for line in said if line.startswith("Taken from")]
+    assert "new and random: decoder.blocks.1.attention.query.weight, " in taken
+    assert "not used" not in taken
+
+
+def test_what_is_shallower_leaves_weights_and_names_them(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    said = tuned(tmp_path / "run", toy_run, toy_settings, model__num_encoder_layers=1).said
+    (taken,) = [line for line in said if line.startswith("Taken from")]
+    assert "; not used: encoder.blocks.1." in taken
+
+
+def test_a_new_term_starts_as_the_mean_of_its_pieces(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    term = "ababab" * 2
+    said = tuned(tmp_path / "run", toy_run, toy_settings, data__terms=[term], training__learning_rate=1e-9).said
+    assert any("; 1 new tokens start as the mean of their pieces." in line for line in said)
+    old, new = load(toy_run).task.src_tokenizer, load(tmp_path / "run").task.src_tokenizer
+    assert new.vocab_size == old.vocab_size + 1
+    assert new.pieces([new.vocab_size - 1]) == [term]
+    pieces = [token for token in old.encode([term])[0] if old.pieces([token]) != ["\u2581"]]
+    table = load_file(toy_run / "model" / "model.safetensors")["src_embedding.table.weight"]
+    tuned_table = last_weights(tmp_path / "run")["src_embedding.table.weight"]
+    torch.testing.assert_close(tuned_table[-1], table[pieces].mean(0), atol=1e-6, rtol=0)
+    again = tuned(tmp_path / "again", tmp_path / "run", toy_settings, data__terms=[term]).said  # known by now
+    assert not any("new tokens" in line for line in again)
+
+
+def test_what_cannot_be_started_from(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
+    with pytest.raises(ModelFolderError, match="no such folder; expected a run folder or a model folder"):
+        tuned(tmp_path / "run", tmp_path / "nowhere", toy_settings)
+    with pytest.raises(ConfigError, match=r"no weight is named 'encodr\.\*'"):
+        tuned(tmp_path / "run", toy_run, toy_settings, training__freeze=["encodr.*"])
+
+
+def test_the_origin_is_left_as_it_was(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
+    before = {path.name: path.read_bytes() for path in (toy_run / "model").iterdir()}
+    tuned(tmp_path / "run", toy_run, toy_settings)
+    assert before == {path.name: path.read_bytes() for path in (toy_run / "model").iterdir()}
