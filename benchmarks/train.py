@@ -32,6 +32,7 @@ from seqloom.layers.positions import Sinusoidal
 from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training.loop import Meter, Trainer
 from seqloom.training.process import arrange
+from seqloom.training.timeline import Timeline
 
 DATA = Path(os.environ.get("SEQLOOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CPU = torch.device("cpu")
@@ -97,7 +98,7 @@ class _Silent:
 
 def our_update(task: Translate, dtype: torch.dtype, folder: Path) -> Callable[[PairBatch], None]:
     """One update of ours, the trainer's own."""
-    trainer = Trainer(task, task.config.training, folder, CPU, dtype, 10_000, _Silent())
+    trainer = Trainer(task, task.config.training, folder, CPU, dtype, Timeline.of_steps(10_000), _Silent())
     trainer.model.train()
 
     def update(batch: PairBatch) -> None:

@@ -5,6 +5,7 @@
 >>> translator.translate(["我爱购物。"], beam=4)[0].text
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["load", "train", "translate"]
 
 
-def load(path: str | Path, device: str = "cpu") -> "Translator":
-    """Loads the model of a run folder or a model folder, ready to translate."""
+def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> "Translator":
+    """Loads the model of a run folder or a model folder, or several as an ensemble, ready to translate."""
     from seqloom.pipeline.translator import load as load_translator
 
     return load_translator(path, device)
 
 
-def translate(path: str | Path, texts: list[str], **options: Any) -> "list[Translation]":
+def translate(path: str | Path | Sequence[str | Path], texts: list[str], **options: Any) -> "list[Translation]":
     """Loads a model and translates ``texts``; keep the result of :func:`load` to do it often."""
     return load(path).translate(texts, **options)
 

@@ -58,7 +58,7 @@ def toy_run(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def toy_settings(toy_corpus: Path) -> dict[str, Any]:
     """Flags that train a minute model on the toy corpus in seconds."""
     return _toy_settings(toy_corpus)

@@ -127,7 +127,8 @@ def test_all_mistakes_come_in_one_report(tmp_path):
         ("training.betas=0.9", "--set: training.betas is 0.9, expected a list in brackets"),
         (
             "training.schedule=liner",
-            "--set: training.schedule is 'liner', expected 'linear', 'cosine', 'wsd', 'inverse_sqrt' or 'noam'; did you mean 'linear'?",
+            "--set: training.schedule is 'liner', expected 'linear', 'cosine', 'wsd', 'inverse_sqrt' or 'noam'; "
+            "did you mean 'linear'?",
         ),
         (
             "model.preset=bsae",

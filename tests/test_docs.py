@@ -8,6 +8,7 @@ printed and are not run.
 
 import ast
 import contextlib
+import csv
 import gzip
 import io
 import itertools
@@ -28,7 +29,7 @@ import torch
 
 from seqloom import cli, errors
 from seqloom.config import PRESETS, ModelConfig, Section, load_config
-from seqloom.data.readers import READERS
+from seqloom.data.readers import COMPRESSIONS, READERS
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.pipeline.translator import Translation
 from seqloom.tasks.registry import TASKS
@@ -162,8 +163,17 @@ def write_files(folder: Path) -> None:
                 file.write(text)
     tsv = "".join("\t".join(pair) + "\n" for pair in pairs[40:])
     (folder / "pairs.tsv").write_text(tsv, encoding="utf-8")
+    (folder / "corrections.tsv").write_text("".join(tsv.splitlines(keepends=True)[:40]), encoding="utf-8")
+    with gzip.open(folder / "pairs.csv.gz", "wt", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("src", "tgt"), *pairs[40:]])
+    jsonl = "".join(json.dumps({"translation": {"zh": zh, "en": en}}) + "\n" for zh, en in pairs[:20])
+    (folder / "pairs.jsonl").write_text(jsonl, encoding="utf-8")
+    variant = '<tuv xml:lang="{}"><seg>{}</seg></tuv>'
+    units = "".join(f"<tu>{variant.format('zh', zh)}{variant.format('en', en)}</tu>\n" for zh, en in pairs[40:80])
+    (folder / "memory.tmx").write_text(f'<tmx version="1.4"><body>\n{units}</body></tmx>\n', encoding="utf-8")
     (folder / "test.domains").write_text("shop\nschool\n" * 10, encoding="utf-8")
     (folder / "notes.zh").write_text("我喜欢茶。\n\n他买书。她买花。\n", encoding="utf-8")
+    (folder / "starts.en").write_text("I like\n\nHe \n", encoding="utf-8")
     (folder / "old.zh").write_bytes("我喜欢茶。\n".encode("gb18030"))
 
 
@@ -171,6 +181,10 @@ def shrunk(config: Any) -> Any:
     """The config of a run that takes a moment; more steps stay more steps."""
     model = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
     training = {"steps": 4 + (config.training.steps or 0) // 5000, "validate_every": 1000, "checkpoint_every": 2}
+    if config.training.replay:
+        training["steps"] = None
+    if config.training.budget:
+        training["budget"] = 2 + config.training.budget / 1200
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"batch_tokens": 1024}),
@@ -189,7 +203,11 @@ class Sandbox:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("SEQLOOM_DATA", str(folder))
         train = session.train
-        monkeypatch.setattr(session, "train", lambda task, config, *rest: train(task, shrunk(config), *rest))
+
+        def small_train(task: Any, configured: Any, *rest: Any) -> Any:
+            return train(task, lambda defaults: shrunk(configured(defaults)), *rest)
+
+        monkeypatch.setattr(session, "train", small_train)
         # Threads and allocator are the business of a process of one's own.
         monkeypatch.setattr(process, "arrange", lambda threads: None)
         self.names: dict[str, Any] = {}
@@ -393,8 +411,9 @@ def test_the_presets_are_as_documented():
 
 
 def test_the_formats_are_as_documented():
-    formats = first_column(section("docs/own-data.md", "What files may look like"))
-    assert set(READERS) <= set(formats)
+    formats = first_column(section("docs/formats.md", "The formats"))
+    assert set(READERS) == set(formats)
+    assert set(COMPRESSIONS) <= set(inline_code("docs/formats.md"))
 
 
 # --- what is written ---
@@ -482,8 +501,12 @@ def templates() -> Iterator[str]:
 
 def test_every_message_is_one_of_the_program():
     known = list(templates())
-    messages = first_column(section("docs/own-data.md", "What the messages mean"))
-    assert len(messages) > 10
+    messages = [
+        message
+        for page in ("docs/own-data.md", "docs/formats.md")
+        for message in first_column(section(page, "What the messages mean"))
+    ]
+    assert len(messages) > 30
     unknown = []
     for message in messages:
         pattern = ".*".join(map(re.escape, message.split("…")))

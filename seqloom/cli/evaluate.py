@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.guarding import HELP, Guard
+
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
     src: Annotated[
-        Path, typer.Option(metavar="FILE", help="Source sentences, one a line, plain or .gz.", show_default=False)
+        Path,
+        typer.Option(metavar="FILE", help="Source sentences, one a line, plain or compressed.", show_default=False),
     ],
     ref: Annotated[Path, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)],
     domains: Annotated[
@@ -19,6 +23,14 @@ def command(
             metavar="FILE", help="A domain name for each line; scores are given for each as well.", show_default=False
         ),
     ] = None,
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN", help="Another model that translates with the first. Repeatable.", show_default=False
+        ),
+    ] = None,
+    src_lang: SrcLang = None,
+    tgt_lang: TgtLang = None,
     beam: Annotated[
         int | None,
         typer.Option(
@@ -28,12 +40,22 @@ def command(
     length_penalty: Annotated[
         float | None, typer.Option(metavar="ALPHA", help="Scores are divided by length^ALPHA.", show_default=False)
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting of [decoding], such as decoding.mbr=chrf. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, help="Resamplings for the 95 % confidence interval; 0 for none.")
     ] = 1000,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the translations here.", show_default=False)
     ] = None,
+    guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: Annotated[
         int | None,
@@ -42,12 +64,16 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Translate a test set and score it: BLEU, chrF++ and TER by sacreBLEU, with signatures."""
+    from seqloom.config import section_settings
     from seqloom.pipeline.evaluation import evaluate
     from seqloom.pipeline.translator import load
     from seqloom.training.process import arrange
 
     arrange(threads)
-    report = evaluate(load(run, device), src, ref, domains, bootstrap, beam=beam, length_penalty=length_penalty)
+    translator = load([run, *(ensemble or [])], device).towards(src_lang, tgt_lang)
+    decoding = section_settings("decoding", set_ or ())
+    decoding |= {key: value for key, value in (("beam", beam), ("length_penalty", length_penalty)) if value is not None}
+    report = evaluate(translator, src, ref, domains, bootstrap, guard.value, **decoding)
     if output:
         output.write_text("".join(text + "\n" for text in report.translations), encoding="utf-8")
     if json_:

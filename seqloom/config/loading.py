@@ -103,6 +103,25 @@ def _read_settings(settings: Iterable[str], mistakes: list[str]) -> dict[str, di
     return tables
 
 
+def section_settings(section: str, settings: Iterable[str]) -> dict[str, Any]:
+    """``section.key=value`` settings by key, where only one section can be changed.
+
+    Raises:
+        ConfigError: One line for each that is of another section, or is no setting.
+    """
+    mistakes: list[str] = []
+    tables = _read_settings(settings, mistakes)
+    mistakes += [
+        f"--set {other}.{key}: only settings of [{section}] can be changed here"
+        for other, table in tables.items()
+        if other != section
+        for key in table
+    ]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return tables.get(section, {})
+
+
 def _read_flags(flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for name, value in flags.items():

@@ -1,6 +1,6 @@
 """The settings of each section; a field's description becomes the comment of a recipe, its only documentation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -51,6 +51,9 @@ class DataConfig(Section):
     tokenizer_file: Texts = Field(
         (), description="your own SentencePiece model instead; two files are one for each side"
     )
+    terms: Texts = Field(
+        (), description="words and phrases that each become one token behind the learnt ones, wherever they stand"
+    )
     subword_dropout: float = Field(
         0.0,
         ge=0,
@@ -75,6 +78,25 @@ class DataConfig(Section):
     )
     batch_tokens: int = Field(3072, ge=8, description="bounds rows x the longer of padded source and target")
     strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
+
+    @classmethod
+    def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """``tokenizer_file`` says by the number of its files whether there is one vocabulary."""
+        files = given.get("tokenizer_file")
+        one = isinstance(files, str) or (isinstance(files, Sequence) and len(files) == 1)
+        return ({"joint_vocab": one} if files else {}) | dict(given)
+
+    @model_validator(mode="after")
+    def _check_tokenizer(self) -> "DataConfig":
+        files, expected = len(self.tokenizer_file), 1 if self.joint_vocab else 2
+        if files and files != expected:
+            joint = "true" if self.joint_vocab else "false"
+            raise ValueError(f"tokenizer_file: {files} given, expected {expected} with joint_vocab = {joint}")
+        if self.subword_dropout and not files and self.tokenizer in ("characters", "words"):
+            raise ValueError(
+                f'subword_dropout cuts words anew in each pass, which tokenizer = "{self.tokenizer}" cannot; set it to 0'
+            )
+        return self
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -201,6 +223,7 @@ class TrainingConfig(Section):
         gt=0,
         description="wall-clock time in all, such as 20m or 1h30m, instead of steps: sizes and schedule that are not given are chosen for it",
     )
+    replay: str = Field("", description="the plan.json of a run by budget, to make that run again step by step")
     init_from: str = Field("", description="a run or model folder whose weights and vocabulary to start from")
     freeze: Texts = Field((), description='weights that stay as they are, by name with wildcards, such as "encoder.*"')
     optimizer: Literal["adamw", "adam", "muon"] = Field(
@@ -224,7 +247,18 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto takes bfloat16 for matrix products where this processor is fast at it"
     )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="threads that take a part of each batch through the model alone; unless given, tried out at the start",
+    )
     validate_every: int = Field(500, ge=1, description="updates between two validations")
+    validation_pairs: int | None = Field(
+        None,
+        ge=1,
+        description="score no more than this many validation pairs, a fixed sample, while training; all unless given",
+    )
     checkpoint_every: int = Field(500, ge=1, description="updates between two checkpoints")
     average: int = Field(
         5, ge=1, description="at the end, the mean of the weights of this many last checkpoints is tried too"
@@ -290,3 +324,21 @@ class DecodingConfig(Section):
         description="choose, of the n-best or the samples, the one that agrees most with all others by this score (minimum Bayes risk)",
     )
     seed: int = Field(1, ge=0, lt=2**63, description="of sampling")
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> "DecodingConfig":
+        sampling = ("temperature", "top_k", "top_p", "min_p")
+        idle = [key for key in sampling if getattr(self, key) != type(self).model_fields[key].default]
+        if idle and not self.sample:
+            raise ValueError(f"{idle[0]} ({getattr(self, idle[0])}) is a setting of sampling; set sample too")
+        if self.sample and self.diversity:
+            raise ValueError("sample and diversity exclude each other: draws are independent already")
+        if self.beam == 1 and (self.diversity or self.mbr != "none"):
+            raise ValueError(
+                f"{'diversity' if self.diversity else 'mbr'} needs several hypotheses; set beam to 2 or more"
+            )
+        for key in ("length", "length_ratio"):
+            least, most = getattr(self, f"min_{key}"), getattr(self, f"max_{key}")
+            if least > most and (key == "length" or most):
+                raise ValueError(f"min_{key} ({least}) is more than max_{key} ({most}), so that nothing is allowed")
+        return self

@@ -3,13 +3,14 @@
 Papineni et al. 2002; Popović 2017; Snover et al. 2006; Post 2018 for the signatures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF, TER
+
+from seqloom.metrics.significance import SEED, Statistics, interval, resample
 
 TOKENIZATION = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 """How BLEU cuts a language that writes no spaces; all others as in WMT, `13a`.
@@ -17,9 +18,6 @@ TOKENIZATION = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "cha
 Japanese has tokenizers of its own in sacreBLEU, which need a dictionary that is not installed
 here; characters are their stand-in, and the signature says so.
 """
-
-SEED = 12345
-"""sacreBLEU's own, so the resamplings are the ones that it would make."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,43 @@ def bleu_tokenization(language: str) -> str:
     return TOKENIZATION.get(language.replace("_", "-").split("-")[0].lower(), "13a")
 
 
+class Metric:
+    """``bleu``, ``chrf`` (chrF++, word order 2) or ``ter`` for a target language.
+
+    A corpus score is computed from the sum of the statistics of its sentences, as sacreBLEU does
+    inside; with them at hand, resampled sets are scored without reading a sentence again.
+    """
+
+    def __init__(self, name: str, language: str) -> None:
+        tokenization = bleu_tokenization(language)
+        asian = tokenization != "13a"
+        makers: dict[str, Callable[[], Any]] = {
+            "bleu": lambda: BLEU(tokenize=tokenization),
+            "chrf": lambda: CHRF(word_order=2),
+            "ter": lambda: TER(normalized=asian, asian_support=asian),
+        }
+        self._metric = makers[name]()
+
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[str]) -> Statistics:
+        """A row of counts for each sentence, [N, K]; there must be as many references."""
+        if not hypotheses or len(hypotheses) != len(references):
+            raise ValueError(
+                f"{len(hypotheses)} hypotheses and {len(references)} references, expected as many, and some"
+            )
+        rows = self._metric._extract_corpus_statistics(list(hypotheses), [list(references)])
+        return np.array(rows, np.float64)
+
+    def score(self, sums: Sequence[float]) -> float:
+        """The score, 0 to 100 (TER may be more), of the set of sentences whose statistics sum to ``sums`` [K]."""
+        return float(self._metric._compute_score_from_stats(sums).score)
+
+    def signature(self, resamplings: int = 0) -> str:
+        """sacreBLEU's; known once there are statistics. ``resamplings`` are those of an interval, if any."""
+        # The attributes that sacreBLEU's own resampling would have left.
+        self._metric.n_bootstrap, self._metric.seed = (resamplings, SEED) if resamplings else (None, None)
+        return str(self._metric.get_signature().format(short=True))
+
+
 def score_translations(
     hypotheses: Sequence[str],
     references: Sequence[str],
@@ -54,37 +89,16 @@ def score_translations(
         metrics: of ``bleu``, ``chrf`` (chrF++, word order 2) and ``ter``.
         bootstrap: resamplings for the confidence interval; 0 for none.
     """
-    if not hypotheses or len(hypotheses) != len(references):
-        raise ValueError(f"{len(hypotheses)} hypotheses and {len(references)} references, expected as many, and some")
-    tokenization = bleu_tokenization(language)
-    asian = tokenization != "13a"
-    makers: dict[str, Any] = {
-        "bleu": lambda: BLEU(tokenize=tokenization),
-        "chrf": lambda: CHRF(word_order=2),
-        "ter": lambda: TER(normalized=asian, asian_support=asian),
-    }
     scores = {}
     for name in metrics:
-        metric = makers[name]()
-        # What metric.corpus_score() does; its own resampling needs 100 bytes for each sentence drawn
-        # in any of them, and fails where a score is a whole number (statistics.mean of mixed types).
-        statistics = metric._extract_corpus_statistics(list(hypotheses), [list(references)])
-        value = float(metric._aggregate_and_compute(statistics).score)
+        metric = Metric(name, language)
+        statistics = metric.statistics(hypotheses, references)
+        value = metric.score(statistics.sum(axis=0).tolist())
         low = high = None
         if bootstrap:
-            low, high = _interval(metric, np.array(statistics, np.float64), bootstrap)
-            metric.n_bootstrap, metric.seed = bootstrap, SEED  # for the signature
-        scores[name] = Score(value, metric.get_signature().format(short=True), low, high)
+            # sacreBLEU's own resampling needs 100 bytes for each sentence drawn in any of them, and
+            # fails where a score is a whole number (statistics.mean of mixed types).
+            resampled = [metric.score(row) for sums in resample(statistics, bootstrap) for row in sums.tolist()]
+            low, high = interval(np.array(resampled))
+        scores[name] = Score(value, metric.signature(bootstrap), low, high)
     return scores
-
-
-def _interval(metric: Any, statistics: NDArray[np.float64], resamplings: int) -> tuple[float, float]:
-    """The range of the middle 95 % of the scores of resampled sets; ``statistics`` has a row a sentence."""
-    random = np.random.default_rng(SEED)
-    count = len(statistics)
-    scores = sorted(
-        float(metric._compute_score_from_stats(statistics[random.choice(count, count)].sum(axis=0)).score)
-        for _ in range(resamplings)
-    )
-    outside = resamplings // 40
-    return scores[outside], scores[-1 - outside]

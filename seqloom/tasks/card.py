@@ -6,16 +6,21 @@ from typing import Any
 def translator_card(config: dict[str, Any]) -> str:
     """A README for a model folder, from its config.json."""
     source, target = config["languages"]
+    title = f"from {source} to {target}"
+    option, argument = "", ""
+    if config["directions"]:
+        title = f"for {', '.join(config['directions'])}"
+        option, argument = f" --tgt-lang {target}", f", tgt_lang={target!r}"
     scores = "\n".join(f"| {name} | {value:.2f} |" for name, value in config["scores"]["valid"].items())
     signatures = "\n".join(f"- {name}: `{text}`" for name, text in config["scores"]["signatures"].items())
     model, training, data = config["model"], config["training"], config["data"]
-    return f"""# A translator from {source} to {target}
+    return f"""# A translator {title}
 
 Made with Seqloom. Use it with
 
-    echo "..." | seqloom translate THIS_FOLDER
+    echo "..." | seqloom translate THIS_FOLDER{option}
 
-or in Python with `seqloom.load("THIS_FOLDER").translate(["..."])`.
+or in Python with `seqloom.load("THIS_FOLDER").translate(["..."]{argument})`.
 
 | validation score | value |
 |---|---|

@@ -2,7 +2,9 @@
 
 import io
 import json
+import math
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from seqloom.cli import main
+from seqloom.pipeline.translator import load
 
 
 class Result:
@@ -44,14 +47,14 @@ def seqloom(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[
 def test_help_names_every_command(seqloom: Any) -> None:
     result = seqloom("--help")
     assert result.status == 0
-    assert all(name in result.out for name in ("train", "translate", "evaluate", "info", "config"))
+    assert all(name in result.out for name in ("train", "translate", "evaluate", "score", "compare", "info", "config"))
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "info", "config"])
+@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "score", "compare", "info", "config"])
 def test_every_command_explains_itself(seqloom: Any, command: str) -> None:
     result = seqloom(command, "--help")
     assert result.status == 0
-    assert "RUN" in result.out or "TASK" in result.out
+    assert any(argument in result.out for argument in ("RUN", "TASK", "{A}"))
 
 
 def test_version(seqloom: Any) -> None:
@@ -79,6 +82,85 @@ def test_translate_formats(seqloom: Any, toy_run: Path) -> None:
     assert [entry["text"] for entry in record["n_best"]] == plain
 
 
+def test_translate_in_every_way(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
+    """Each option reaches the search: what it finds is what Python finds with the same settings."""
+    (tmp_path / "starts").write_text("zwo \n\n", encoding="utf-8")
+    translator = load(toy_run)
+    texts = ["1 2 3 4", "1 1 7"]
+    ways: list[tuple[list[str], dict[str, Any]]] = [
+        (["--max-length", "3", "--guard", "off"], {"max_length": 3, "guard": "off"}),
+        (["--min-length", "12", "--guard", "off"], {"min_length": 12, "guard": "off"}),
+        (["--prefix", "zwo "], {"prefixes": "zwo "}),
+        (["--prefixes", str(tmp_path / "starts")], {"prefixes": ["zwo ", ""]}),
+        (["--diversity", "0.5", "--n-best", "3"], {"diversity": 0.5, "n_best": 3}),
+        (["--mbr", "chrf", "--beam", "6"], {"mbr": "chrf", "beam": 6}),
+        (["--set", "decoding.length_formula=gnmt"], {"length_formula": "gnmt"}),
+        (["--set", "decoding.beam=2", "--beam", "3"], {"beam": 3}),
+        (
+            ["--sample", "--temperature=2", "--top-k=50", "--top-p=0.99", "--min-p=0.001", "--seed=3", "--n-best=5"],
+            {"sample": True, "temperature": 2, "top_k": 50, "top_p": 0.99, "min_p": 0.001, "seed": 3, "n_best": 5},
+        ),
+    ]
+    for options, settings in ways:
+        result = seqloom("translate", toy_run, *options, stdin="".join(text + "\n" for text in texts).encode())
+        assert result.status == 0, result.err
+        expected = ["\t".join(text for text, _ in r.alternatives) for r in translator.translate(texts, **settings)]
+        assert result.out.splitlines() == expected, options
+    together = seqloom("translate", toy_run, "--ensemble", toy_run, "--ensemble", toy_run / "model", stdin=b"1 2 3 4\n")
+    assert together.out.splitlines() == [translator.translate(texts[:1])[0].text]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prefix", "a", "--prefixes", "b"], "--prefix and --prefixes both say what a translation starts with"),
+        (["--top-p", "0.5"], "--top-p: [decoding] top_p (0.5) is a setting of sampling; set sample too"),
+        (["--sample", "--diversity", "1"], "[decoding] sample and diversity exclude each other"),
+        (["--set", "model.d_model=3"], "--set model.d_model: only settings of [decoding] can be changed here"),
+        (["--set", "decoding.beem=3"], "'beem' is no key of [decoding]; did you mean 'beam'?"),
+        (["--set", "beam=3"], "--set beam=3: expected section.key=value"),
+        (["--mbr", "chr"], "'chr' is not one of 'chrf', 'bleu'"),
+        (["--beam", "2", "--n-best", "3"], "3 translations of each text need a beam of 3 or more, got 2"),
+        (["--prefixes", "STARTS"], "there are 1 prefixes and more lines; expected a prefix for each line"),
+        (["--ensemble", "nowhere"], "nowhere: no such folder; expected a run folder or a model folder"),
+    ],
+)
+def test_translate_refuses_what_makes_no_sense(
+    seqloom: Any, toy_run: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    (tmp_path / "starts").write_text("zwo\n", encoding="utf-8")
+    options = [str(tmp_path / "starts") if option == "STARTS" else option for option in options]
+    result = seqloom("translate", toy_run, *options, stdin=b"1 2\n3 4\n")
+    assert result.status == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_an_interrupt_while_waiting_for_a_line_is_quiet(toy_run: Path) -> None:
+    command = [sys.executable, "-c", "from seqloom.cli import main; main()", "translate", str(toy_run)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"1 2\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == b""
+
+
+def test_evaluate_takes_an_ensemble_and_any_setting(seqloom: Any, toy_run: Path, toy_corpus: Path) -> None:
+    files = ("--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy", "--bootstrap", "0", "--json")
+    plain, together, cut = (
+        json.loads(seqloom("evaluate", toy_run, *files, *options).out)["bleu"]
+        for options in ([], ["--ensemble", toy_run], ["--set", "decoding.max_length=3", "--guard", "off"])
+    )
+    assert together == plain
+    assert cut < plain / 2
+
+
 def test_translate_stops_at_bytes_that_are_no_text(seqloom: Any, toy_run: Path) -> None:
     result = seqloom("translate", toy_run, stdin=b"1 2\n3 \xff 4\n")
     assert result.status == 2
@@ -96,6 +178,116 @@ def test_evaluate_prints_one_json_object(seqloom: Any, toy_run: Path, toy_corpus
     table = seqloom("evaluate", toy_run, *files).out
     assert f"{found['bleu']:.2f}" in table
     assert found["signature"]["bleu"] in table
+
+
+@pytest.fixture
+def odd_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lines with a 9 every answer is faulty, of lines with an 8 only the first."""
+    from seqloom.pipeline import guard
+
+    seen = set()
+
+    def faults(source: str, *rest: object) -> tuple[str, ...]:
+        first = source not in seen
+        seen.add(source)
+        return ("numbers",) if "9" in source or ("8" in source and first) else ()
+
+    monkeypatch.setattr(guard, "faults_of", faults)
+
+
+def test_translate_says_what_the_guard_found(seqloom: Any, toy_run: Path, odd_faults: None) -> None:
+    lines = b"1 2\n1 9\n1 8\n2 9\n"
+    result = seqloom("translate", toy_run, stdin=lines)
+    assert result.err == "1 of 4 lines mended by another search; 2 of 4 lines flagged: 2 numbers; see --format jsonl\n"
+    assert result.out.count("\n") == 4
+    result = seqloom("translate", toy_run, "--guard", "flag", stdin=b"1 9\n3 8\n1 2\n")
+    assert result.err == "2 of 3 lines flagged: 2 numbers; see --format jsonl\n"
+    assert seqloom("translate", toy_run, "--guard", "off", stdin=lines).err == ""
+    assert seqloom("translate", toy_run, stdin=b"1 2\n").err == ""
+
+
+def test_translate_puts_flags_into_its_json_lines(seqloom: Any, toy_run: Path, odd_faults: None) -> None:
+    result = seqloom("translate", toy_run, "--format", "jsonl", stdin=b"1 2\n1 9\n1 8\n")
+    assert result.err == ""
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert [each["flags"] for each in found] == [[], ["numbers"], []]
+    assert [each["caught"] for each in found] == [[], ["numbers"], ["numbers"]]
+    assert [each["retried"] for each in found] == [False, True, True]
+
+
+def test_evaluate_tells_what_the_guard_found(seqloom: Any, toy_run: Path, toy_corpus: Path, odd_faults: None) -> None:
+    files = ("--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy", "--bootstrap", "0", "--json")
+    assert json.loads(seqloom("evaluate", toy_run, *files).out)["guard"]["caught"] > 0
+    guard = json.loads(seqloom("evaluate", toy_run, *files, "--guard", "off").out)["guard"]
+    assert guard == {"mode": "off", "caught": 0, "mended": 0, "faults": {}, "seconds": {"checking": 0, "retrying": 0}}
+
+
+def test_score_gives_one_line_for_each_pair(seqloom: Any, toy_run: Path, toy_corpus: Path) -> None:
+    files = ("--src", toy_corpus / "valid.xx", "--tgt", toy_corpus / "valid.yy")
+    result = seqloom("score", toy_run, *files)
+    rows = [[float(field) for field in line.split("\t")] for line in result.out.splitlines()]
+    assert len(rows) == 31
+    for log_prob, mean, perplexity, tokens in rows:
+        assert mean == pytest.approx(log_prob / tokens, abs=1e-3)
+        assert perplexity == pytest.approx(math.exp(-mean), rel=1e-3)
+    total = json.loads(seqloom("score", toy_run, *files, "--json").out)
+    assert total["log_prob"] == pytest.approx(sum(row[0] for row in rows), abs=1e-2)
+    assert total["tokens"] == sum(row[3] for row in rows)
+    said = f"31 pairs, {total['tokens']:,} tokens: perplexity {total['perplexity']:.4f}, mean log-probability"
+    assert said in result.err
+    assert "more tokens than any" not in result.err
+
+
+def test_score_shows_tokens(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "src").write_text("1 2\n\n" + "1 2 3 4 " * 9 + "\n", encoding="utf-8")
+    (tmp_path / "tgt").write_text("ein=zwo.\n\nein\n", encoding="utf-8")
+    files = ("--src", tmp_path / "src", "--tgt", tmp_path / "tgt", "--per-token")
+    result = seqloom("score", toy_run, *files)
+    first, empty, _ = result.out.splitlines()
+    *numbers, each = first.split("\t")
+    log_probs = [float(token.rpartition("=")[2]) for token in each.split(" ")]
+    assert len(log_probs) == int(numbers[3])
+    assert sum(log_probs) == pytest.approx(float(numbers[0]), abs=1e-3)
+    assert each.split(" ")[-1].startswith("</s>=")
+    assert empty == "0.0000\t0.0000\t1.0000\t0\t"
+    assert "1 sources have more tokens than any in training" in result.err
+    records = [json.loads(line) for line in seqloom("score", toy_run, *files, "--format", "jsonl").out.splitlines()]
+    assert [token["log_prob"] for token in records[0]["per_token"]] == pytest.approx(log_probs, abs=1e-4)
+    assert records[1] == {"log_prob": 0, "mean": 0, "perplexity": 1, "tokens": 0, "per_token": []}
+
+
+def test_score_refuses_what_makes_no_sense(seqloom: Any, toy_run: Path, toy_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("ein\n")
+    source = toy_corpus / "valid.xx"
+    result = seqloom("score", toy_run, "--src", source, "--tgt", tmp_path / "short")
+    assert result.status == 2
+    assert "has 31 lines and" in result.err
+    result = seqloom("score", toy_run, "--src", source, "--tgt", toy_corpus / "valid.yy", "--json", "--per-token")
+    assert result.status == 2
+    assert "--json prints one object about all pairs" in result.err
+    (tmp_path / "long").write_text("7 " * 9000 + "\n")
+    result = seqloom("score", toy_run, "--src", tmp_path / "long", "--tgt", tmp_path / "short")
+    assert f"{tmp_path / 'long'}:1: " in result.err
+    assert "but at most 8,190 can be scored at once" in result.err
+
+
+def test_compare_prints_a_table_or_one_json_object(
+    seqloom: Any, toy_run: Path, toy_corpus: Path, tmp_path: Path
+) -> None:
+    references = (toy_corpus / "valid.yy").read_text(encoding="utf-8").splitlines()
+    worse = (text + " nul" * (number % 5) for number, text in enumerate(references))
+    (tmp_path / "other").write_text("".join(f"{text}\n" for text in worse), encoding="utf-8")
+    files = ("--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy", "--resamplings", "101")
+    result = seqloom("compare", toy_run, tmp_path / "other", *files, "--top", "2", "--ter")
+    assert result.status == 0, result.err
+    assert all(name in result.out for name in ("BLEU", "chrF++", "TER", "Where A gains most", str(toy_run)))
+    found = json.loads(seqloom("compare", toy_run, tmp_path / "other", *files, "--json", "--top", "2").out)
+    assert list(found["metrics"]) == ["bleu", "chrf"]
+    assert len(found["largest_wins"]) == 2
+    assert f"{found['metrics']['bleu']['a']:.2f}" in result.out
+    seeded = seqloom("compare", toy_run, tmp_path / "other", *files, "--json", "--top", "2", "--seed", "4").out
+    assert json.loads(seeded)["metrics"]["bleu"]["b_interval"] != found["metrics"]["bleu"]["b_interval"]
+    assert seqloom("compare", "nowhere", tmp_path / "other", *files).status == 2
 
 
 def test_info(seqloom: Any, toy_run: Path) -> None:
@@ -124,7 +316,7 @@ def test_the_printed_recipe_can_be_used(seqloom: Any, toy_settings: dict[str, An
         (["train", "x", "--set", "model.d_modle=3"], "'d_modle' is no key of [model]; did you mean 'd_model'?"),
         (["train", "x", "--set", "d_model=3"], "expected section.key=value"),
         (["train", "x", "--src-lang", "a", "--tgt-lang", "b"], "no training files were given"),
-        (["train", "x", "--src", "a", "--tgt", "b"], "the languages are not given; expected for example --src-lang zh"),
+        (["train", "x", "--src", "a", "--tgt", "b"], "a: no such file; check the spelling and the folder"),
         (["train", "x", "--task", "translat"], "did you mean 'translate'?"),
         (["train", "x", "--config", "no.toml"], "no.toml: cannot be read"),
         (["config", "fly"], "there is no task 'fly'"),

@@ -5,6 +5,7 @@ import pytest
 from sacrebleu.metrics import BLEU
 
 from seqloom.errors import DataError
+from seqloom.pipeline import guard as guard_module
 from seqloom.pipeline.evaluation import evaluate
 from seqloom.pipeline.translator import Translator, load
 
@@ -26,7 +27,17 @@ def test_scores_are_those_of_sacrebleu(translator: Translator, toy_corpus: Path,
     assert low - 1e-6 <= report.scores["bleu"].value <= high + 1e-6
     assert {name: count for name, (count, _) in report.domains.items()} == {"even": 16, "odd": 15}
     found = json.loads(json.dumps(report.as_dict()))
-    assert {"bleu", "chrf", "ter", "signature", "confidence", "sentences", "seconds", "domains"} == found.keys()
+    assert {
+        "bleu",
+        "chrf",
+        "ter",
+        "signature",
+        "confidence",
+        "sentences",
+        "seconds",
+        "guard",
+        "domains",
+    } == found.keys()
     assert "tok:13a" in found["signature"]["bleu"]
     assert "nw:2" in found["signature"]["chrf"]
     assert "even" in report.as_table()
@@ -45,3 +56,32 @@ def test_files_that_do_not_go_together(translator: Translator, toy_corpus: Path,
         evaluate(translator, source, tmp_path / "blank")
     with pytest.raises(DataError, match=r"short has 1 lines and .*expected a domain for each sentence"):
         evaluate(translator, source, toy_corpus / "valid.yy", tmp_path / "short")
+
+
+def test_the_guard_is_reported(
+    translator: Translator, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        guard_module,
+        "faults_of",
+        lambda source, *rest: ("loop",) if source == "1 0 0 0" else ("copy",) * ("9" in source),
+    )
+    (tmp_path / "src").write_text("1 0 0 0\n1 9\n1 2 3\n", encoding="utf-8")
+    (tmp_path / "ref").write_text("ein\nein\nein\n", encoding="utf-8")
+    files = tmp_path / "src", tmp_path / "ref"
+    report = evaluate(translator, *files, bootstrap=0, guard="flag")
+    assert {**report.guard, "seconds": 0} == {
+        "mode": "flag",
+        "caught": 2,
+        "mended": 0,
+        "faults": {"loop": 1, "copy": 1},
+        "seconds": 0,
+    }
+    assert (
+        "  guard    2 answers caught (1 loop, 1 copy), 0 mended; 0.0 s to check, 0.0 s to try again"
+        in report.as_table()
+    )
+    report = evaluate(translator, *files, bootstrap=0)
+    assert report.guard["mode"] == "retry"
+    assert report.guard["seconds"]["retrying"] > 0
+    assert "guard" not in evaluate(translator, *files, bootstrap=0, guard="off").as_table()

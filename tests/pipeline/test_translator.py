@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import seqloom
+from seqloom.data.tokenizers import SentencePiece
 from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.pipeline.translator import Translator, load
 from seqloom.tasks.folder import read_config, sha256, write_model
@@ -39,6 +41,104 @@ def test_neighbours_order_and_batch_size_change_nothing(translator: Translator, 
     backwards = translator.translate(texts[::-1], beam=beam, batch_tokens=37)[::-1]
     assert [r.text for r in together] == [r.text for r in alone] == [r.text for r in backwards]
     assert [r.score for r in together] == pytest.approx([r.score for r in alone], abs=1e-4)
+
+
+WAYS = [
+    {"length_formula": "gnmt", "length_penalty": 0.2, "coverage_penalty": 0.2},
+    {"repetition_penalty": 1.5, "no_repeat_ngram": 2},
+    {"max_length_ratio": 1.2, "min_length_ratio": 1.0},
+    {"diversity": 0.5, "n_best": 4},
+    {"sample": True, "beam": 5, "n_best": 5},
+    {"sample": True, "beam": 5, "n_best": 5, "temperature": 1.5, "top_k": 40, "top_p": 0.95, "min_p": 0.01},
+    {"mbr": "chrf"},
+    {"sample": True, "mbr": "bleu", "beam": 7},
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_neighbours_order_and_batch_size_change_nothing_in_any_way(
+    translator: Translator, sources: list[str], way: dict[str, Any]
+) -> None:
+    texts = [*sources[:13], "1 1", "7 7 7 7 7 7", "9"]
+    together = translator.translate(texts, **way)
+    backwards = translator.translate(texts[::-1], batch_tokens=97, **way)[::-1]
+    for one, other in zip(together, backwards, strict=True):
+        assert [text for text, _ in one.alternatives] == [text for text, _ in other.alternatives]
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+    for text, result in zip(texts[::3], together[::3], strict=True):
+        assert translator.translate([text], **way)[0].text == result.text
+
+
+def test_draws_differ_between_sentences_and_seeds(translator: Translator) -> None:
+    texts = ["1 2 3", "1 2 4", "1 2 3"]
+    way: dict[str, Any] = {"sample": True, "beam": 9, "n_best": 9, "temperature": 3.0}
+    drawn = [[text for text, _ in r.alternatives] for r in translator.translate(texts, **way)]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert drawn[0] != [text for text, _ in translator.translate(texts, seed=2, **way)[0].alternatives]
+
+
+def test_each_translation_starts_with_its_prefix(translator: Translator, sources: list[str]) -> None:
+    starts = ["zwo ", "nul v", "", "nov. nov. n", "ein ein ein"]
+    results = translator.translate(sources[:5], prefixes=starts, n_best=2)
+    for result, start in zip(results, starts, strict=True):
+        assert all(text.startswith(start.rstrip()) for text, _ in result.alternatives)
+    assert results[2] == translator.translate(sources[:5], n_best=2)[2]
+    alone = [translator.translate([s], prefixes=[p])[0] for s, p in zip(sources, starts, strict=False)]
+    assert [r.text for r in alone] == [r.text for r in results]
+    assert translator.translate(sources[:3], prefixes="zwo ")[0].text == results[0].text
+    streamed = translator.stream(iter(sources[:5]), prefixes=iter(starts), n_best=2)
+    assert [r.text for r in streamed] == [r.text for r in results]
+
+
+def test_of_a_long_text_the_first_part_starts_with_the_prefix(translator: Translator, sources: list[str]) -> None:
+    (long,) = translator.translate([" ".join(text + "." for text in sources)], prefixes=["okt okt okt okt okt okt "])
+    assert long.segments > 1
+    assert long.text.startswith("okt okt okt okt okt okt ")
+    assert long.text.count("okt okt okt okt okt okt ") == 1
+
+
+def test_mbr_chooses_what_agrees_most(translator: Translator, sources: list[str]) -> None:
+    way: dict[str, Any] = {"sample": True, "beam": 15, "temperature": 1.5, "guard": "off"}
+    drawn = translator.translate(sources, n_best=15, **way)
+    chosen = translator.translate(sources, mbr="chrf", n_best=15, **way)
+    best = translator.translate(sources, mbr="chrf", **way)
+    assert [r.text for r in best] == [r.text for r in chosen]
+    assert [sorted(r.alternatives) for r in chosen] == [sorted(r.alternatives) for r in drawn]
+    assert [r.alternatives for r in chosen] != [r.alternatives for r in drawn]
+
+
+# --- ensembles ---
+
+
+@pytest.mark.parametrize("way", [{}, {"beam": 1}, {"coverage_penalty": 0.2}, {"sample": True}], ids=str)
+def test_an_ensemble_of_one_model_twice_is_the_model(
+    translator: Translator, toy_run: Path, sources: list[str], way: dict[str, Any]
+) -> None:
+    found = load([toy_run, toy_run / "model"]).translate(sources, **way)
+    expected = translator.translate(sources, **way)
+    assert [r.text for r in found] == [r.text for r in expected]
+    assert [r.score for r in found] == pytest.approx([r.score for r in expected], abs=1e-4)
+
+
+def test_an_ensemble_needs_one_vocabulary(toy_run: Path, toy_corpus: Path, tmp_path: Path) -> None:
+    config, weights = read_config(toy_run), load_file(toy_run / "model" / "model.safetensors")
+    own = (toy_run / "model" / "src.model").read_bytes()
+    other = SentencePiece.train(["nul ein zwo dri vir"] * 9, 300).to_bytes()
+    write_model(tmp_path / "src", config, {"src.model": other, "tgt.model": own}, weights)
+    write_model(tmp_path / "tgt", config, {"src.model": own, "tgt.model": other}, weights)
+    write_model(tmp_path / "way", {**config, "languages": ["yy", "xx"]}, {"src.model": own}, weights)
+    for name, message in (
+        (
+            "src",
+            r"src: cannot be in one ensemble, its source vocabulary is not that of \S*model; train the members with",
+        ),
+        ("tgt", r"tgt: cannot be in one ensemble, its target vocabulary is not that of \S*model"),
+        ("way", r"way: cannot be in one ensemble, it translates yy->xx and \S*model xx->yy"),
+    ):
+        with pytest.raises(ModelFolderError, match=message):
+            load([toy_run, toy_run, tmp_path / name])
+    with pytest.raises(UserError, match="empty list, expected at least one run or model folder"):
+        load([])
 
 
 def test_n_best_is_sorted_and_starts_with_the_answer(translator: Translator, sources: list[str]) -> None:
@@ -103,6 +203,16 @@ def test_mistakes_are_said(translator: Translator) -> None:
         translator.translate(["1"], bean=2)
     with pytest.raises(ConfigError, match="beam"):
         translator.translate(["1"], beam=0)
+    with pytest.raises(UserError, match="3 prefixes for 2 texts, expected one for each"):
+        translator.translate(["1", "2"], prefixes=["a", "b", "c"])
+    with pytest.raises(UserError, match="there are 1 prefixes and more lines; expected a prefix for each line"):
+        list(translator.stream(["1", "2"], prefixes=["a"]))
+    with pytest.raises(UserError, match="there are 1 lines and more prefixes; expected a prefix for each line"):
+        list(translator.stream(["1"], prefixes=["a", "b"]))
+    with pytest.raises(ConfigError, match=r"--top-p: \[decoding\] top_p \(0.5\) is a setting of sampling"):
+        translator.translate(["1"], top_p=0.5)
+    with pytest.raises(UserError, match="5 translations of each text need a beam of 5 or more, got 3"):
+        translator.translate(["1"], beam=3, n_best=5)
 
 
 def test_the_public_face(toy_run: Path, sources: list[str]) -> None:
