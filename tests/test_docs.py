@@ -180,7 +180,11 @@ def write_files(folder: Path) -> None:
 def shrunk(config: Any) -> Any:
     """The config of a run that takes a moment; more steps stay more steps."""
     model = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
-    training = {"steps": 4 + (config.training.steps or 0) // 5000, "validate_every": 1000, "checkpoint_every": 2}
+    training: dict[str, Any] = {
+        "steps": 4 + (config.training.steps or 0) // 5000,
+        "validate_every": 1000,
+        "checkpoint_every": 2,
+    }
     if config.training.replay:
         training["steps"] = None
     if config.training.budget:

@@ -41,7 +41,7 @@ def decode(
     Fewer are found where hypotheses say the same, as draws and diverse ones may.
     """
     device = sources.mask.device
-    max_lengths, min_lengths = lengths(sources, config)
+    max_lengths, min_lengths = lengths(sources, config, model.longest)
     constraints: list[Constraint] = []
     if config.no_repeat_ngram:
         constraints.append(NoRepeat(config.no_repeat_ngram))
@@ -68,11 +68,14 @@ def decode(
     return search.run(model.step, model.start(sources.ids, sources.mask), len(sources.mask), device)
 
 
-def lengths(sources: Sources, config: DecodingConfig) -> tuple[Tensor, Tensor]:
-    """The greatest and the least length of each output, [B] each, on the device of the sources."""
+def lengths(sources: Sources, config: DecodingConfig, places: int | None = None) -> tuple[Tensor, Tensor]:
+    """The greatest and the least length of each output, [B] each, on the device of the sources.
+
+    ``places`` is how many tokens the model can tell apart by their position.
+    """
     read = sources.mask.sum(1).double()
     forced = torch.tensor([prefix.longest for prefix in sources.prefixes or ()] or [0]).to(read.device)
-    longest = torch.full_like(read, config.max_length).long()
+    longest = torch.full_like(read, min(config.max_length, places or config.max_length)).long()
     if config.max_length_ratio:
         relative = (read * config.max_length_ratio).long() + ROOM
         longest = longest.minimum(relative.maximum(forced + ROOM))

@@ -21,6 +21,12 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
+    @property
+    def longest(self) -> int | None:
+        """What the member with the fewest places can read."""
+        bounds = [cast(Any, member).longest for member in self.members]
+        return min((bound for bound in bounds if bound is not None), default=None)
+
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> "EnsembleState":
         """Every member reads the B sources."""
         return EnsembleState([cast(Any, member).start(src, src_mask) for member in self.members])

@@ -37,6 +37,10 @@ class Step(Protocol[StateIn]):
 class StepModel(Protocol):
     """A model that reads sources [B, S], ``src_mask`` True at real tokens, and then takes steps."""
 
+    @property
+    def longest(self) -> int | None:
+        """How many tokens a sequence may have, its begin or end counted; None where any number will do."""
+
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> Any: ...
     def step(self, tokens: Tensor, state: Any) -> Tensor: ...
 

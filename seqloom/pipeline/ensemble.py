@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from seqloom.data.languages import Direction
 from seqloom.errors import ModelFolderError
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.translate import Translate
@@ -15,9 +16,8 @@ def require_one_vocabulary(members: Sequence[tuple[ModelFolder, Translate]]) -> 
     """
     (first, task), *others = members
     for folder, other in others:
-        if other.languages != task.languages:
-            ours, theirs = ("->".join(each.languages) for each in (task, other))
-            difference = f"it translates {theirs} and {first.path} {ours}"
+        if _directions(other) != _directions(task):
+            difference = f"it translates {_directions(other)} and {first.path} {_directions(task)}"
         elif other.src_tokenizer.to_bytes() != task.src_tokenizer.to_bytes():
             difference = f"its source vocabulary is not that of {first.path}"
         elif other.tgt_tokenizer.to_bytes() != task.tgt_tokenizer.to_bytes():
@@ -28,3 +28,7 @@ def require_one_vocabulary(members: Sequence[tuple[ModelFolder, Translate]]) -> 
             f"{folder.path}: cannot be in one ensemble, {difference}; train the members with the same "
             f"data.tokenizer_file, or on the same data"
         )
+
+
+def _directions(task: Translate) -> str:
+    return ", ".join(map(str, task.directions or [Direction(*task.languages)]))

@@ -111,7 +111,7 @@ def _rows_in_words(text: str) -> list[tuple[int, int]]:
 
 
 def _said_before(units: Sequence[str]) -> float:
-    """Share of trigrams that have come before (Welleck et al. 2020, section 4); 0 of a few."""
+    """Share of trigrams that have come before (seq-rep-3 of Welleck et al. 2020); 0 where there are but a few."""
     words = [unit for unit in units if unit[0].isalnum()]
     trigrams = list(zip(words, words[1:], words[2:], strict=False))
     return 1 - len(set(trigrams)) / len(trigrams) if len(trigrams) >= FEWEST_TRIGRAMS else 0.0

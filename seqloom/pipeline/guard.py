@@ -73,7 +73,7 @@ class Searched:
         return self._predict([self.sources[row] for row in rows], prefixes, decoding, beam)
 
     def rate(self, rows: Sequence[int], texts: Sequence[str]) -> list[float]:
-        """The score of each of ``texts`` as the translation of the source in ``rows``, with no constraint."""
+        """The score of each of ``texts`` as the translation of its row, without constraints and coverage."""
         ranking = Ranking(self.decoding.length_penalty, self.decoding.length_formula)
         sources = [self.sources[row] for row in rows]
         scores = self.task.score(self.model, sources, texts, self.batch_tokens)

@@ -65,7 +65,8 @@ def numbers_differ(source: str, answer: str, languages: tuple[str, str], exact: 
     # Where there may be a word such as "thousand" or 万, 3.5 may be 35,000.
     scaled = spelt_there + spelt_here > 0 or not NUMBER_WORDS.keys() >= {src, tgt}
     for number in list(lost):
-        twin = next((other for other in new if _same_time(number, other)), None)
+        twins = (n for n in new if _same_time(number, n) or _same_fraction(number, n, f"{source} {answer}"))
+        twin = next(twins, None)
         if twin is not None:
             lost.remove(number)
             new.remove(twin)
@@ -95,6 +96,12 @@ def _same_time(a: str, b: str) -> bool:
     if len(low) > 2 or len(high) != 4 or high[0] not in "12":
         return False
     return int(high[2:]) == int(low) or int(high[:2]) + 1 == int(low)
+
+
+def _same_fraction(a: str, b: str, text: str) -> bool:
+    """Whether these may be the decimals of 1.5 and 1.50; the longer one would stand so in ``text``."""
+    low, high = sorted((a, b), key=len)
+    return len(low) == 1 and high == low + "0" and re.search(rf"\d[.,]{high}(?!\d)", text) is not None
 
 
 def _spelt(text: str, language: str) -> int:

@@ -1,5 +1,6 @@
 """A trained translator: a model folder in, texts to texts."""
 
+import math
 import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +62,8 @@ class Translator:
         models = [_trained_model(*member) for member in members]
         self.model = models[0] if len(models) == 1 else Ensemble(models)
         self.model.to(device).eval()
-        self.limit = max(SHORTEST_LIMIT, min(task.longest_source for _, task in members))
+        places = (self.model.longest or math.inf) - 1  # the source's end token takes one
+        self.limit = int(min(places, max(SHORTEST_LIMIT, min(task.longest_source for _, task in members))))
         self.guard = Guard(self.task.length_ratio)
 
     @property

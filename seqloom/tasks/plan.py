@@ -99,7 +99,7 @@ LARGEST = {1_500_000: 256, 20_000_000: 512}
 USED = 0.9
 """Of the time, for training; the rest goes into scores and saving."""
 
-STEPS_WANTED = 3_500
+STEPS_WANTED = 7_000
 """Updates below which it is better to make them of less text each."""
 
 ROW_SHARE = 1.15

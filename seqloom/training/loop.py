@@ -172,11 +172,12 @@ class Trainer:
             if progress.step % LOG_EVERY == 0 or save:
                 self._log(meter)
                 meter = Meter()
+            learnt = time.perf_counter()
             if at_end or self._wants_validation():
                 self._validate()
             if save:
                 self._checkpoint()
-            meter.started = max(meter.started, self._last_seconds)
+            meter.started += time.perf_counter() - learnt
             if self._stop_asked.is_set() and not at_end:
                 raise Stopped
 

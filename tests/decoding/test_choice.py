@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_truncation_is_as_by_hand(seed, temperature, k, p, least, likely):
 
 def test_draws_follow_the_truncated_distribution():
     log_probs = torch.tensor(Table(11, 5).log_probs(0, ()))
-    settings = {"temperature": 1.7, "top_k": 7, "top_p": 0.9, "min_p": 0.05}
+    settings: dict[str, Any] = {"temperature": 1.7, "top_k": 7, "top_p": 0.9, "min_p": 0.05}
     draws = 30_000
     walkers = Walkers(torch.tensor([0]), torch.arange(draws)[None], torch.ones(1, draws, dtype=torch.bool), 1)
     drawn = Sampling(keys(1), 3, **settings)(log_probs.float().expand(1, draws, -1), walkers)

@@ -1,5 +1,7 @@
 """Settings -> a search: each does what its description says, and those that exclude each other are refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,9 @@ BOS, EOS = 1, 2
 class Model(Table):
     """A table that reads sources: the sentence's number is its first token."""
 
-    def start(self, src, src_mask):
+    longest = None
+
+    def start(self, src, src_mask=None):
         return TableState(src[:, 0].tolist())
 
 
@@ -33,6 +37,8 @@ def test_lengths_relative_to_the_source():
     assert shortest.tolist() == [3, 5, 14, 8]
     longest, shortest = lengths(sources(1, 11), DecodingConfig(max_length=40))
     assert longest.tolist() == [40, 40]
+    longest, _ = lengths(sources(1, 11), DecodingConfig(max_length=40), places=23)
+    assert longest.tolist() == [23, 23]
     assert shortest.tolist() == [0, 0]
 
 
@@ -65,7 +71,7 @@ def test_every_way_keeps_to_every_bound(settings, obeys, way):
 def test_each_setting_reaches_the_search():
     """None of them may be forgotten on the way: each changes what is found, or its score."""
     model, own = Model(11, 4, sharpness=0.7), sources(5, 4, 5, 4, keys=np.arange(4, dtype=np.uint64))
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"beam": 2},
         {"length_penalty": 0.2},
         {"length_formula": "gnmt"},
@@ -75,7 +81,14 @@ def test_each_setting_reaches_the_search():
         {"sample": True},
         {"diversity": 1.0},
     ]
-    of_sampling = [{}, {"temperature": 0.2}, {"top_k": 2}, {"top_p": 0.3}, {"min_p": 0.5}, {"seed": 2}]
+    of_sampling: list[dict[str, Any]] = [
+        {},
+        {"temperature": 0.2},
+        {"top_k": 2},
+        {"top_p": 0.3},
+        {"min_p": 0.5},
+        {"seed": 2},
+    ]
     plain = decode(model, own, DecodingConfig(), BOS, EOS)
     for change in changes:
         assert decode(model, own, DecodingConfig(**change), BOS, EOS) != plain, change

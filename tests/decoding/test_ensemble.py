@@ -1,5 +1,7 @@
 """Ensembles against the mean of probabilities, and of one model with itself against that model."""
 
+from typing import Any, cast
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ def test_each_step_is_the_mean_of_probabilities(sources):
         tokens = torch.full((7,), BOS)
         for step in range(4):
             found = together.step(tokens, state).softmax(-1)
-            each = [m.step(tokens, s).softmax(-1) for m, s in zip(models, states.members, strict=True)]
+            each = [m.step(tokens, s).softmax(-1) for m, s in zip(models, cast(Any, states.members), strict=True)]
             assert torch.allclose(found, (each[0] + each[1]) / 2, atol=1e-12)
             assert torch.allclose(found.sum(-1), torch.ones(len(found)).double())
             tokens = found.argmax(-1)
@@ -60,6 +62,6 @@ def test_each_step_is_the_mean_of_probabilities(sources):
 def test_it_differs_from_its_members(sources):
     config, models = DecodingConfig(beam=2, max_length=13), [small_model(seed=seed) for seed in (1, 2)]
     with torch.no_grad():
-        found = [decode(model, sources, config, BOS, EOS) for model in (*models, Ensemble(models))]
+        found = [decode(cast(Any, model), sources, config, BOS, EOS) for model in (*models, Ensemble(models))]
     assert found[2] != found[0]
     assert found[2] != found[1]

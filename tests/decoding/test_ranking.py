@@ -1,6 +1,7 @@
 """Length and coverage in the scores of hypotheses, against brute force and equation 14 of Wu et al. 2016."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,13 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(alpha, beta, formula):
 
 
 def test_coverage_changes_the_order():
-    settings = {"src_mask": torch.ones(1, 5, dtype=torch.bool), "eos": 2, "beam": 5, "max_length": 6, "n_best": 5}
+    settings: dict[str, Any] = {
+        "src_mask": torch.ones(1, 5, dtype=torch.bool),
+        "eos": 2,
+        "beam": 5,
+        "max_length": 6,
+        "n_best": 5,
+    }
     orders = {
         tuple(tuple(h.tokens) for h in search(Table(7, 3), [0], ranking=Ranking(1.0, "power", beta), **settings)[0])
         for beta in (0.0, 5.0)
@@ -105,6 +112,7 @@ def test_the_recorded_attention_is_the_decoders(sources):
             rows = torch.arange(7).repeat_interleave(2 if step > 1 else 1)
             logits = model.step(tgt[rows, step], state)
             assert torch.equal(logits, model.step(tgt[rows, step], plain))
+            assert state.attention is not None
             assert torch.allclose(state.attention, expected[rows, step])
             if step == 1:
                 state.reorder(torch.arange(7).repeat_interleave(2))
@@ -114,7 +122,7 @@ def test_the_recorded_attention_is_the_decoders(sources):
 
 def test_coverage_of_a_transformer_is_equation_14(sources):
     model, (src, mask) = small_model(norm="pre", seed=3), sources
-    settings = {"bos": 1, "eos": 2, "beam": 3, "n_best": 3, "max_length": 13}
+    settings: dict[str, Any] = {"bos": 1, "eos": 2, "beam": 3, "n_best": 3, "max_length": 13}
     with torch.no_grad():
         plain = Search(**settings, ranking=Ranking(1.0)).run(model.step, model.start(src, mask), 7)
         found = Search(**settings, ranking=Ranking(1.0, beta=0.3), src_mask=mask).run(
@@ -132,6 +140,7 @@ def test_coverage_of_a_transformer_is_equation_14(sources):
             for token in said[0]:
                 with torch.no_grad():
                     model.step(token[None], state)
+                assert state.attention is not None
                 total += state.attention
             cover = sum(math.log(min(float(t), 1.0)) for t in total[0][mask[sentence]])
             assert h.score == pytest.approx(h.log_prob / said.size(1) + 0.3 * cover)

@@ -19,15 +19,15 @@ def test_loss_and_gradients_are_those_of_the_definition(
     smoothing: float, weight: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seqloom.layers.consistency.CHUNK", chunk)
-    *fused, targets = leaves()
-    *plain, _ = leaves()
-    loss = projection_consistency(*fused, targets, smoothing, weight)
-    a, b, output = plain
+    fused, plain = leaves(), leaves()
+    a, b, output, targets = fused
+    loss = projection_consistency(a, b, output, targets, smoothing, weight)
+    a, b, output, _ = plain
     expected = consistency_loss(a @ output.t(), b @ output.t(), targets, smoothing, weight)
     torch.testing.assert_close(loss, expected)
     (3 * loss).backward()
     (3 * expected).backward()
-    for ours, theirs in zip(fused, plain, strict=True):
+    for ours, theirs in zip(fused[:3], plain[:3], strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 

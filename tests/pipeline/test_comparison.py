@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sacrebleu.metrics import BLEU, CHRF, TER
@@ -30,7 +31,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compared(files: Path, a: str, b: str, **options: object) -> Report:
+def compared(files: Path, a: str, b: str, **options: Any) -> Report:
     return compare_systems(files / a, files / b, files / "ref", files / "src", resamplings=211, **options)
 
 

@@ -123,10 +123,12 @@ def test_where_nothing_passes_the_first_answer_stays_and_is_flagged() -> None:
 def test_only_what_is_left_climbs_on() -> None:
     mended = {"salads": "die Salate", "tomatoes": "Tomaten Tomaten Tomaten"}
     script = Script(["salads", "tomatoes"], ["Salat Salat Salat", "Tomate Tomate Tomate"], lambda settings: ["x"])
-    script.again = lambda rows, settings: (  # type: ignore[method-assign]
+
+    def again(rows: Any, settings: Any) -> list[Answer]:
         script.tried.append((list(rows), settings))
-        or [answer(mended[script.sources[row]], source=script.sources[row]) for row in rows]
-    )
+        return [answer(mended[script.sources[row]], source=script.sources[row]) for row in rows]
+
+    script.again = again  # type: ignore[method-assign]
     found = Guard(RATIO).watch(script)
     assert [each.flags for each in found] == [(), ("loop",)]
     assert [rows for rows, _ in script.tried] == [[0, 1], [1]]
@@ -270,4 +272,4 @@ def test_lengths_are_judged_by_what_the_model_was_trained_on(
 
 def test_a_way_to_guard_that_does_not_exist(translator: Translator) -> None:
     with pytest.raises(UserError, match=r"^guard='on' is no way to guard, expected off, flag or retry$"):
-        translator.translate(["1 2"], guard="on")
+        translator.translate(["1 2"], guard="on")  # type: ignore[arg-type]

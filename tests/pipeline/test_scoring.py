@@ -116,6 +116,13 @@ def test_a_text_that_is_far_too_long(translator: Translator) -> None:
         list(score_pairs(translator.task, translator.model, pairs, names=("a.zh:", "b.en:")))
 
 
+def test_a_text_for_which_the_model_has_no_places(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(translator.model), "longest", 9)
+    assert len(translator.score(["1 2"], ["ein zwo."])) == 1
+    with pytest.raises(UserError, match=r"^target 1: \d+ tokens, but at most 7 can be scored at once"):
+        translator.score(["1 2"], ["ein zwo dri vir funf sext sep okt"])
+
+
 def test_mistakes_are_said(translator: Translator) -> None:
     with pytest.raises(UserError, match=r"^score\(\) takes two lists of texts"):
         translator.score("1", ["ein"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 import seqloom
@@ -14,6 +15,8 @@ from seqloom.data.tokenizers import SentencePiece
 from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.pipeline.translator import Translator, load
 from seqloom.tasks.folder import read_config, sha256, write_model
+from seqloom.training.log import LineDisplay
+from seqloom.training.session import train_session
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +136,7 @@ def test_an_ensemble_needs_one_vocabulary(toy_run: Path, toy_corpus: Path, tmp_p
             r"src: cannot be in one ensemble, its source vocabulary is not that of \S*model; train the members with",
         ),
         ("tgt", r"tgt: cannot be in one ensemble, its target vocabulary is not that of \S*model"),
-        ("way", r"way: cannot be in one ensemble, it translates yy->xx and \S*model xx->yy"),
+        ("way", r"way: cannot be in one ensemble, it translates yy-xx and \S*model xx-yy"),
     ):
         with pytest.raises(ModelFolderError, match=message):
             load([toy_run, toy_run, tmp_path / name])
@@ -261,3 +264,21 @@ def test_a_config_of_wrong_values(
     write_model(tmp_path / "bad", config, files, load_file(toy_run / "model" / "model.safetensors"))
     with pytest.raises(ModelFolderError, match=message):
         load(tmp_path / "bad")
+
+
+def test_a_model_with_so_many_places_says_and_reads_no_more(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    """Learned positions end somewhere; an untrained model does not."""
+    places = {"model.positions": "learned", "model.max_positions": 24, "data.max_length": 24, "training.steps": 2}
+    train_session(
+        tmp_path / "run", "translate", flags={**toy_settings, **places}, display=LineDisplay(Console(quiet=True))
+    )
+    translator = load(tmp_path / "run")
+    assert translator.limit == 23
+    (translation,) = translator.translate(["ab " * 50])
+    assert translation.segments > 1
+
+
+def test_more_tokens_than_places_are_refused_before_training(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    places = {"model.positions": "random", "model.max_positions": 24, "data.max_length": 25}
+    with pytest.raises(ConfigError, match=r"data\.max_length \(25\) is more than the places of random positions"):
+        train_session(tmp_path / "run", "translate", flags={**toy_settings, **places})

@@ -8,12 +8,12 @@ import torch
 
 from seqloom.config import DecodingConfig, load_config
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.translate import Translate
+from seqloom.tasks.translate import Translate, TranslateConfig
 
 
 @pytest.fixture
 def task(toy_settings: dict[str, Any], tmp_path: Path) -> Translate:
-    return Translate.prepare(load_config(Translate.Config, flags=toy_settings), tmp_path / "data", lambda said: None)
+    return Translate.prepare(load_config(TranslateConfig, flags=toy_settings), tmp_path / "data", lambda said: None)
 
 
 class Endless(EncoderDecoder):

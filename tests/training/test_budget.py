@@ -1,5 +1,6 @@
 """A budget is kept: first in made-up time, then in real time, then continued and made again."""
 
+import itertools
 import json
 import random
 import shutil
@@ -70,6 +71,11 @@ def test_a_run_takes_its_budget(clocked: tuple[Path, float]) -> None:
     assert took == pytest.approx(6, abs=1.5)  # the machine that runs the tests has other work; docs/budget.md measures
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert records[-1]["seconds"] == pytest.approx(took, abs=0.5)
+    steps = [record for record in records if "loss" in record]
+    learning = sum(b["tokens"] - a["tokens"] for a, b in itertools.pairwise(steps)) / sum(
+        (b["tokens"] - a["tokens"]) / b["tokens_per_second"] for a, b in itertools.pairwise(steps)
+    )
+    assert 0.3 < learning * steps[-1]["seconds"] / steps[-1]["tokens"] < 5  # the pauses between are no part of it
     rates = [record["learning_rate"] for record in records if "learning_rate" in record]
     assert rates[-1] < 0.1 * max(rates)
 
