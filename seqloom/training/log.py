@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from seqloom.tasks.task import Evaluation
@@ -52,11 +52,10 @@ class LineDisplay:
         step, total = record["step"], record["total"]
         if record["seconds"] >= self._next or step == total:
             self._next = record["seconds"] + self.seconds
-            left = record["seconds"] / max(1, step) * (total - step)
-            self.say(f"step {step:,}/{total:,}  {self._figures(record)}  {clock(left)} left")
+            self.say(f"step {step:,}/{total:,}  {self._figures(record)}")
 
     def _figures(self, record: dict[str, Any]) -> str:
-        return _figures(record) + self._score
+        return f"{_figures(record)}{self._score}  {clock(record['left'])} left"
 
     def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None:
         if best and "bleu" in record:
@@ -77,8 +76,6 @@ class BarDisplay(LineDisplay):
             TextColumn("{task.fields[steps]}"),
             BarColumn(),
             TextColumn("{task.fields[figures]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
             console=console,
         )
         self._task = self._progress.add_task("", total=1, steps="", figures="", visible=False)

@@ -64,6 +64,7 @@ class Meter:
     tokens: int = 0
     padding: int = 0
     positions: int = 0
+    steps: int = 0
     waiting: float = 0.0
     started: float = field(default_factory=time.perf_counter)
 
@@ -226,6 +227,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         if self.mean is not None:
             self.mean.update(self.progress.step)
+        meter.steps += 1
         meter.loss += total
         meter.tokens += count
         self.progress.tokens += count
@@ -278,6 +280,12 @@ class Trainer:
         self._last_seconds = now
         return self.progress.seconds
 
+    def _left(self, step_seconds: float) -> float:
+        """Seconds to go."""
+        if self.budget is not None:
+            return max(0.0, self.budget.seconds - self._seconds())
+        return step_seconds * (self.timeline.total - self.progress.step)
+
     def _log(self, meter: Meter) -> None:
         passed = time.perf_counter() - meter.started
         record = {
@@ -290,6 +298,7 @@ class Trainer:
             "tokens": self.progress.tokens,
             "padding": round(meter.padding / meter.positions, 4),
             "data_wait": round(meter.waiting / passed, 4),
+            "left": round(self._left(passed / max(1, meter.steps)), 1),
         }
         self.log.write(record)
         self.display.step(record)
