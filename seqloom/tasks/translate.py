@@ -29,7 +29,7 @@ from seqloom.errors import ConfigError, DataError, ModelFolderError
 from seqloom.metrics.similarity import SIMILARITIES
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.card import translator_card
-from seqloom.tasks.carry_over import carried_over
+from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.directions import choose_direction, score_by_direction
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.forcing import TokenScores, score_tokens
@@ -176,31 +176,9 @@ class Translate(Task):
                 f"{origin.path}: translates {', '.join(map(str, about.directions))}, told apart by tags, and this "
                 f"training has none; give --both-directions, or --direction for each training file"
             )
-        pieces = {
-            "src_embedding.table.weight": (about.src_tokenizer, self.src_tokenizer),
-            "tgt_embedding.table.weight": (about.tgt_tokenizer, self.tgt_tokenizer),
-            "output.weight": (about.tgt_tokenizer, self.tgt_tokenizer),
-        }
-        taken, fresh, new_rows = 0, [], 0
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                known = origin.weights.get(name)
-                if known is not None and name in pieces and known.shape[1:] == weight.shape[1:]:
-                    known, added = carried_over(known, *pieces[name])
-                    new_rows = max(new_rows, added)
-                if known is None or known.shape != weight.shape:
-                    fresh.append(name)
-                else:
-                    weight.copy_(known)
-                    taken += weight.numel()
-        unused = sorted(origin.weights.keys() - dict(model.named_parameters()).keys())
-        say(
-            f"Taken from {origin.path}: {taken:,} weights"
-            + (f"; {new_rows:,} new tokens start as the mean of their pieces" if new_rows else "")
-            + (f"; new and random: {', '.join(fresh)}" if fresh else "")
-            + (f"; not used: {', '.join(unused)}" if unused else "")
-            + "."
-        )
+        src, tgt = (about.src_tokenizer, self.src_tokenizer), (about.tgt_tokenizer, self.tgt_tokenizer)
+        tables = {"src_embedding.table.weight": src, "tgt_embedding.table.weight": tgt, "output.weight": tgt}
+        say(carry_over(model, origin, tables))
 
     @classmethod
     def from_folder(cls, folder: ModelFolder) -> "Translate":

@@ -13,7 +13,9 @@ from seqloom.tasks.plan import FEWEST_PIECES, MOST_PIECES, SIZES, Plan, plan_siz
 from seqloom.tasks.translate import TranslateConfig
 
 
-def pairs(count: int, src: str = "the garden is nice today", tgt: str = "der garten ist heute nett") -> list[tuple[int, Example]]:
+def pairs(
+    count: int, src: str = "the garden is nice today", tgt: str = "der garten ist heute nett"
+) -> list[tuple[int, Example]]:
     return [(0, Example(f"{src} {number}", tgt, number)) for number in range(count)]
 
 

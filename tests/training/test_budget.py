@@ -4,6 +4,8 @@ import itertools
 import json
 import random
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from seqloom.training.budget import CLOSING, Budget
 from seqloom.training.checkpoint import checkpoints, read_state
 from seqloom.training.loop import CHECKPOINTS, REVISED_FROM
 from seqloom.training.timeline import Timeline
-from tests.training.test_run import assert_same, last_weights, run
+from tests.training.test_run import assert_same, last_weights, run, start, wait_for
 
 
 def simulate(seconds: float, trial: float, step: float, drift: float, validation: float, checkpoint: float) -> float:
@@ -106,6 +108,22 @@ def test_more_time_goes_on_from_before_the_decay(
         RunError, match=r"has taken 0:0\d already, more than the 0:02 asked for; give a larger --budget"
     ):
         run(folder, without_length(toy_settings), training__budget="2s")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
+def test_time_in_which_the_run_is_down_does_not_count(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    settings = {**without_length(toy_settings), "training.budget": "6s"}
+    process = start(tmp_path / "run", settings)
+    wait_for(tmp_path / "run" / "log.jsonl", process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    spent = read_state(checkpoints(tmp_path / "run" / "checkpoints")[-1])["seconds"]
+    time.sleep(1)
+    begun = time.perf_counter()
+    said = run(tmp_path / "run", settings).said
+    assert any(line.startswith("Resuming at step") and "of about" in line for line in said)
+    assert time.perf_counter() - begun == pytest.approx(6 - spent, abs=1.5)
 
 
 def test_a_budget_that_preparing_uses_up(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
