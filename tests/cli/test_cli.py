@@ -137,7 +137,7 @@ def test_translate_refuses_what_makes_no_sense(
 
 
 def test_an_interrupt_while_waiting_for_a_line_is_quiet(toy_run: Path) -> None:
-    command = [sys.executable, "-c", "from seqloom.cli import main; main()", "translate", str(toy_run)]
+    command = [sys.executable, "-m", "seqloom", "translate", str(toy_run)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         assert process.stdin
