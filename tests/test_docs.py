@@ -188,7 +188,7 @@ def shrunk(config: Any) -> Any:
     if config.training.replay:
         training["steps"] = None
     if config.training.budget:
-        training["budget"] = 2 + config.training.budget / 1200
+        training["budget"] = 4 + config.training.budget / 1200
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"batch_tokens": 1024}),
