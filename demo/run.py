@@ -81,7 +81,7 @@ def train(folder: Path, console: Console) -> None:
             for key, task in tasks.items():
                 run = folder / f"{key[0]}-{key[1]}"
                 if record := last_step(run):
-                    total = json.loads((run / "run.json").read_text(encoding="utf-8"))["total"]
+                    total = record["total"]
                     figures = f"loss {record['loss']:.2f}  {record['tokens_per_second']:,.0f} tokens/s"
                     progress.update(task, total=total, completed=record["step"], figures=figures)
                     if speak:
