@@ -68,6 +68,15 @@ def train(folder: Path, console: Console) -> None:
     """Trains both directions, showing how far each is."""
     threads = max(1, (os.cpu_count() or 1) // 2)
     running = {(src, tgt): start_training(folder, src, tgt, threads) for src, tgt in DIRECTIONS}
+    try:
+        watch(folder, running, console)
+    finally:
+        for process in running.values():
+            process.terminate()  # nothing if it has ended
+
+
+def watch(folder: Path, running: dict[tuple[str, str], "subprocess.Popen[bytes]"], console: Console) -> None:
+    """Shows how far both trainings are until they end."""
     progress = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"), TimeRemainingColumn(),
         console=console, disable=not console.is_terminal,
