@@ -57,7 +57,7 @@ def contestant(change: dict[str, Any], precision: torch.dtype) -> tuple[Callable
     def train() -> None:
         model.train()
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-            loss = model.loss(src, tgt, tgt.roll(-1, 1), mask, mask, 0.1)
+            loss = model.loss(src, tgt, tgt.roll(-1, 1), mask, mask.flatten().nonzero()[:, 0], 0.1)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

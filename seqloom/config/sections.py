@@ -247,6 +247,9 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto takes bfloat16 for matrix products where this processor is fast at it"
     )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="let torch.compile fuse the layers before the first step; auto does so on a GPU"
+    )
     workers: int | None = Field(
         None,
         ge=1,

@@ -31,6 +31,9 @@ class PairBatch:
     """[B, T] what the decoder reads: BOS and the target, shifted right."""
     targets: Tensor
     """[B, T] what it must say: the target and EOS."""
+    real: Tensor
+    """[N] where the real targets are in the B * T of ``targets``: what a loss is over. Known beforehand, so that
+    a step need not wait for a device to count them."""
     rows: NDArray[np.int64]
     """Which examples of the corpus these are."""
 
@@ -39,17 +42,13 @@ class PairBatch:
         return self.src != PAD
 
     @property
-    def tgt_mask(self) -> Tensor:
-        return self.targets != PAD
-
-    @property
     def num_targets(self) -> int:
-        return int(self.tgt_mask.sum())
+        return self.real.numel()
 
     @property
     def padding(self) -> int:
         """How many of the [B, S] and [B, T] positions hold no token."""
-        return int((~self.src_mask).sum() + (~self.tgt_mask).sum())
+        return int((~self.src_mask).sum()) + self.targets.numel() - self.num_targets
 
     @property
     def positions(self) -> int:
@@ -58,19 +57,32 @@ class PairBatch:
     def parts(self, count: int) -> "list[PairBatch]":
         """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn."""
         taken = [slice(start, None, count) for start in range(min(count, len(self.rows)))]
-        return [PairBatch(self.src[t], self.tgt[t], self.targets[t], self.rows[t]) for t in taken]
+        return [_batch(self.src[t], self.tgt[t], self.targets[t], self.rows[t]) for t in taken]
 
     def to(self, device: torch.device) -> "PairBatch":
-        src, tgt, targets = (tensor.to(device, non_blocking=True) for tensor in (self.src, self.tgt, self.targets))
-        return PairBatch(src, tgt, targets, self.rows)
+        src, tgt, targets, real = (tensor.to(device, non_blocking=True) for tensor in self._tensors)
+        return PairBatch(src, tgt, targets, real, self.rows)
+
+    def pinned(self) -> "PairBatch":
+        """The same in memory that a GPU copies from while the processor goes on."""
+        src, tgt, targets, real = (tensor.pin_memory() for tensor in self._tensors)
+        return PairBatch(src, tgt, targets, real, self.rows)
+
+    @property
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.src, self.tgt, self.targets, self.real
 
 
 def collate(pairs: Pairs, rows: NDArray[np.int64]) -> PairBatch:
     """The pairs ``rows`` as one batch."""
     rows = np.asarray(rows, dtype=np.int64)
-    return PairBatch(
+    return _batch(
         src=torch.from_numpy(pairs.src.padded(rows, PAD, after=EOS)),
         tgt=torch.from_numpy(pairs.tgt.padded(rows, PAD, before=BOS)),
         targets=torch.from_numpy(pairs.tgt.padded(rows, PAD, after=EOS)),
         rows=rows,
     )
+
+
+def _batch(src: Tensor, tgt: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> PairBatch:
+    return PairBatch(src, tgt, targets, (targets.flatten() != PAD).nonzero()[:, 0], rows)

@@ -7,10 +7,14 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from seqloom.layers.dropout import dropout
-from seqloom.layers.linear import MakeLinear
+from seqloom.layers.linear import MakeLinear, together
 from seqloom.layers.positions import Places
+
+FEWEST_KEYS = 16
+"""torch's softmax of rows that are shorter than a vector register of a CPU takes ten times as long."""
 
 GROWTH = 32
 """A self-attention cache grows by this many positions at a time."""
@@ -21,8 +25,8 @@ def attend(
 ) -> Tensor:
     """softmax(q k^T / sqrt(E) + bias) v, over the keys that ``mask`` lets through.
 
-    The softmax is explicit: on a CPU and for sentences it is faster, forward and backward, than
-    torch's fused kernel, whose advantage starts at several hundred positions.
+    On a CPU the softmax is explicit: for sentences that is faster, forward and backward, than
+    torch's fused kernel, whose advantage starts at several hundred positions. A GPU takes the kernel.
 
     Args:
         q: [B, H, Q, E].
@@ -36,8 +40,28 @@ def attend(
     Returns:
         [B, H, Q, E].
     """
+    if q.device.type == "cuda":
+        seen = mask
+        if bias is not None:
+            seen = (bias if mask is None else bias.masked_fill(~mask, -math.inf)).to(q.dtype)
+        return scaled_dot_product_attention(q, k, v, seen, drop, enable_gqa=q.size(1) != k.size(1))
+    if k.size(2) < FEWEST_KEYS and torch.is_grad_enabled():
+        k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
     weights = dropout(attention_weights(q, k, mask, bias), drop)
     return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
+
+
+def _with_unseen_keys(
+    k: Tensor, v: Tensor, mask: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The same attention over ``FEWEST_KEYS`` keys, of which those that are new may not be seen."""
+    more = FEWEST_KEYS - k.size(2)
+    if mask is None:
+        mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=k.device)
+    mask = mask.expand(-1, -1, -1, k.size(2))
+    if bias is not None and bias.size(-1) > 1:
+        bias = pad(bias, (0, more))
+    return pad(k, (0, 0, 0, more)), pad(v, (0, 0, 0, more)), pad(mask, (0, more)), bias
 
 
 def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -48,8 +72,10 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Te
     if bias is not None:
         scores = scores + bias
     if mask is not None:
-        # Added and not filled in: a fraction of the time, and no work on the way back.
-        scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -math.inf)
+        # Added and not filled in: a fraction of the time, and no work on the way back. It is made as
+        # large as the scores of one head, because a sum that repeats short rows is slow.
+        unseen = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -math.inf)
+        scores = scores + unseen.expand(-1, -1, scores.size(2), -1).contiguous()
     # In float32 at least: more exact, and torch's own softmax of bfloat16 is several times slower on a CPU.
     exact = torch.promote_types(scores.dtype, torch.float32)
     return scores.softmax(dim=-1, dtype=exact).to(scores.dtype)
@@ -131,11 +157,11 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2).contiguous()
 
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
-        k, v = self.split(self.key(memory)), self.split(self.value(memory))
+        k, v = map(self.split, together(memory, self.key, self.value))
         return (k if places is None else places.rotate(k)), v
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None, places: Places | None = None) -> Tensor:
@@ -143,13 +169,18 @@ class MultiHeadAttention(nn.Module):
 
         ``places`` tells self-attention where its tokens stand.
         """
-        return self.attend_to(x, *self.keys_values(memory, places), mask, places)
+        if x is not memory:
+            return self.attend_to(x, *self.keys_values(memory, places), mask, places)
+        q, k, v = map(self.split, together(x, self.query, self.key, self.value))
+        return self._attend(q, k if places is None else places.rotate(k), v, mask, places)
 
     def attend_to(
         self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
     ) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        q = self.split(self.query(x))
+        return self._attend(self.split(self.query(x)), k, v, mask, places)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, places: Places | None) -> Tensor:
         bias = None
         if places is not None:
             q = places.rotate(q)

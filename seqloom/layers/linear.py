@@ -1,6 +1,6 @@
 """Linear layers: the weight as it is, or the length and the direction of its rows apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -50,6 +50,19 @@ class WeightNormLinear(nn.Module):
 Linear = nn.Linear | WeightNormLinear
 MakeLinear = Callable[[int, int], Linear]
 """Makes a layer of two widths, in and out."""
+
+
+def together(x: Tensor, *linears: Linear) -> Sequence[Tensor]:
+    """Each of ``linears`` of ``x`` [..., in_features].
+
+    Where gradients are wanted they are one product: its way back needs no sums over the layers.
+    """
+    if not torch.is_grad_enabled():
+        return [linear(x) for linear in linears]
+    weight = torch.cat([linear.weight for linear in linears])
+    bias = torch.cat([linear.bias for linear in linears])
+    return nn.functional.linear(x, weight, bias).split([len(linear.bias) for linear in linears], dim=-1)
+
 
 LINEARS: dict[str, type[nn.Linear] | type[WeightNormLinear]] = {"plain": nn.Linear, "weight_norm": WeightNormLinear}
 

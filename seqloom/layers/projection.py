@@ -10,8 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 512
-"""Tokens at a time: their logits (512 x 8,000 in float32 are 16 MB) stay within the cache."""
+CHUNK = 1024
+"""Tokens at a time: fewer, and adding up the gradients of the weights costs too much; more, and memory does."""
+GPU_CHUNK = 8192
+"""A GPU wants large products, and has the memory."""
+
+
+def chunk_of(device: torch.device) -> int:
+    """Tokens whose logits are made at a time."""
+    return CHUNK if device.type == "cpu" else GPU_CHUNK
 
 
 def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -26,14 +33,19 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0
     return -(1 - smoothing) * picked - smoothing * log_probs.mean(-1).sum()
 
 
-def _log_of_top(probabilities: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logarithm of each row's largest probability.
+def _log_probabilities(logits: Tensor, targets: Tensor, probabilities: Tensor, others: Tensor) -> Tensor:
+    """log softmax at the targets [N], from the softmax that is there already.
 
-    Near 1 a bfloat16 is a multiple of 1/256; there, what is left for the others says it exactly.
+    Near 1 a bfloat16 is a multiple of 1/256; there, what is left for the others says it exactly. And
+    where a probability is too small for its type, or a device would have to be waited for to know,
+    it is made again from the logits.
     """
-    top = probabilities.amax(-1).to(dtype)
-    others = probabilities.sum(-1, dtype=dtype) - top
-    return torch.where(top > 0.5, torch.log1p(-others), top.log())
+    exact = others.dtype
+    rows = torch.arange(len(targets), device=targets.device)
+    if logits.device.type != "cpu" or not probabilities.all():
+        return logits[rows, targets].to(exact) - logits.to(exact).logsumexp(-1)
+    at_target = probabilities.to(exact)
+    return torch.where(at_target > 0.5, torch.log1p(-others), at_target.log())
 
 
 class _ProjectionLoss(torch.autograd.Function):
@@ -51,33 +63,36 @@ class _ProjectionLoss(torch.autograd.Function):
     ) -> Tensor:
         vocab = weight.size(0)
         cast = weight.detach().to(dtype)
-        hidden_grad = torch.empty_like(hidden)
-        weight_grad = torch.zeros_like(weight)
-        total = torch.zeros((), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+        inputs = hidden.detach().to(dtype)
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), dtype=exact, device=hidden.device)
         uniform = smoothing / vocab
-        weight_sum = cast.sum(0, dtype=total.dtype)
-        for start in range(0, hidden.size(0), CHUNK):
-            h = hidden[start : start + CHUNK].detach().to(dtype)
-            y = targets[start : start + CHUNK]
+        # d loss / d logits = softmax - smoothed target. What smoothing takes from all logits alike is
+        # a sum of rows of the one factor, the same for each row of the other.
+        weight_sum = cast.sum(0, dtype=exact)
+        hidden_grad = torch.empty_like(inputs)
+        weight_grad = (-uniform * inputs.sum(0, dtype=exact)).to(weight.dtype).expand_as(weight).contiguous()
+        from_uniform = (-uniform * weight_sum).to(dtype)
+        chunk = chunk_of(hidden.device)
+        for start in range(0, len(inputs), chunk):
+            h, y = inputs[start : start + chunk], targets[start : start + chunk]
             at_target = torch.arange(len(y), device=y.device), y
             logits = h @ cast.t()  # [N, V]
-            picked = logits[at_target].to(total.dtype)
-            # The softmax stays in the type of the products that its gradient goes into. The loss
-            # is exact to rounding all the same: log sum exp = logit - log softmax, at the top one.
-            top = logits.amax(-1).to(total.dtype)
-            probabilities = torch.softmax(logits, -1)
-            normalizer = top - _log_of_top(probabilities, total.dtype)
-            log_probs = picked - normalizer
-            all_log_probs = (h.to(total.dtype) @ weight_sum - vocab * normalizer).sum()
+            # The softmax stays in the type of the products that its gradient goes into.
+            grad = torch.softmax(logits, -1)
+            probabilities = grad[at_target]
+            grad[at_target] = 0
+            others = grad.sum(-1).to(exact)
+            log_probs = _log_probabilities(logits, y, probabilities, others)
+            normalizer = logits[at_target].to(exact) - log_probs
+            all_log_probs = (h.to(exact) @ weight_sum - vocab * normalizer).sum()
             total -= (1 - smoothing) * log_probs.sum() + uniform * all_log_probs
             if loss_only:
                 continue
-            # d loss / d logits = softmax - smoothed target
-            grad = probabilities.sub_(uniform) if smoothing else probabilities
-            grad[at_target] = (log_probs.expm1() + (smoothing - uniform)).to(dtype)
-            hidden_grad[start : start + CHUNK] = grad @ cast
+            grad[at_target] = (log_probs.expm1() + smoothing).to(dtype)
+            torch.addmm(from_uniform, grad, cast, out=hidden_grad[start : start + chunk])
             weight_grad += grad.t() @ h
-        ctx.save_for_backward(hidden_grad, weight_grad)
+        ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad)
         return total
 
     @staticmethod

@@ -70,7 +70,7 @@ class EncoderDecoder(nn.Module):
         tgt: Tensor,
         targets: Tensor,
         src_mask: Tensor | None,
-        tgt_mask: Tensor,
+        real: Tensor,
         smoothing: float = 0.0,
         consistency: float = 0.0,
         random: torch.Generator | None = None,
@@ -82,7 +82,7 @@ class EncoderDecoder(nn.Module):
             tgt: [B, T] ids that start with the begin token.
             targets: [B, T], ``tgt`` one token on.
             src_mask: [B, S], True at real tokens.
-            tgt_mask: [B, T], True at real targets.
+            real: [N], where the real targets are in the B * T of ``targets``.
             smoothing: label smoothing.
             consistency: weight of the divergence between two passes under different dropout
                 (:mod:`seqloom.layers.consistency`); 0 makes one pass.
@@ -91,13 +91,13 @@ class EncoderDecoder(nn.Module):
         with random_from(random):
             if not consistency:
                 hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
-                return projection_loss(hidden[tgt_mask], self.output.weight, targets[tgt_mask], smoothing)
+                return projection_loss(_rows(hidden, real), self.output.weight, targets.flatten()[real], smoothing)
             src, tgt = torch.cat([src, src]), torch.cat([tgt, tgt])
             twice = None if src_mask is None else torch.cat([src_mask, src_mask])
             first, second = self.decode(tgt, self.encode(src, twice), twice).chunk(2)
         output = self.output.weight
         return projection_consistency(
-            first[tgt_mask], second[tgt_mask], output, targets[tgt_mask], smoothing, consistency
+            _rows(first, real), _rows(second, real), output, targets.flatten()[real], smoothing, consistency
         )
 
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> DecoderState:
@@ -111,3 +111,9 @@ class EncoderDecoder(nn.Module):
         hidden = self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)
         logits: Tensor = self.output(hidden[:, 0])
         return logits
+
+
+def _rows(hidden: Tensor, real: Tensor) -> Tensor:
+    """Of [B, T, D] the vectors at ``real`` [N] of the B * T places: [N, D]."""
+    hidden = hidden.flatten(0, 1)
+    return hidden if len(real) == len(hidden) else hidden.index_select(0, real)

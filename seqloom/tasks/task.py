@@ -37,6 +37,7 @@ class Batch(Protocol):
     def positions(self) -> int: ...
     def parts(self, count: int) -> list[Self]: ...
     def to(self, device: torch.device) -> Self: ...
+    def pinned(self) -> Self: ...
 
 
 class Batches(Protocol):
@@ -117,6 +118,10 @@ class Task(ABC):
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A new model with random weights, from torch's generator."""
+
+    def stacks(self, model: nn.Module) -> list[nn.Module]:
+        """The modules of ``model`` that hold nearly all of its work, for torch.compile."""
+        return []
 
     @property
     @abstractmethod

@@ -260,6 +260,10 @@ class Translate(Task):
     def build_model(self) -> EncoderDecoder:
         return EncoderDecoder(self.model_config, self.src_tokenizer.vocab_size, self.tgt_tokenizer.vocab_size)
 
+    def stacks(self, model: nn.Module) -> list[nn.Module]:
+        assert isinstance(model, EncoderDecoder)
+        return [model.encoder, model.decoder]
+
     def training_batches(self) -> TrainingBatches:
         data, prepared = self.config.data, self.prepared
         resample = None
@@ -287,8 +291,8 @@ class Translate(Task):
         random: torch.Generator | None = None,
     ) -> Loss:
         assert isinstance(model, EncoderDecoder)
-        masks = batch.src_mask, batch.tgt_mask
-        total = model.loss(batch.src, batch.tgt, batch.targets, *masks, smoothing, consistency, random)
+        tokens = batch.src, batch.tgt, batch.targets, batch.src_mask, batch.real
+        total = model.loss(*tokens, smoothing, consistency, random)
         return Loss(total, batch.num_targets)
 
     def evaluate(self, model: nn.Module, split: str = "valid") -> Evaluation:

@@ -5,24 +5,25 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqloom.config import TrainingConfig
 from seqloom.errors import DivergenceError
 from seqloom.tasks.folder import ModelFolder, write_model
 from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
+from seqloom.training.ahead import Ahead
 from seqloom.training.budget import Budget
 from seqloom.training.log import Display, RunLog
-from seqloom.training.optimizers import OPTIMIZERS
 from seqloom.training.schedules import rate_at
 from seqloom.training.timeline import Timeline
+from seqloom.training.updates import Learnt, Updates
 from seqloom.training.weights import RunningMean, freeze
 from seqloom.training.workers import Workers
 
@@ -67,6 +68,8 @@ class Meter:
     steps: int = 0
     waiting: float = 0.0
     started: float = field(default_factory=time.perf_counter)
+    unread: list[tuple[int, Learnt]] = field(default_factory=list)
+    """Steps and their losses, which are not in ``loss`` yet."""
 
 
 class Trainer:
@@ -106,17 +109,19 @@ class Trainer:
         if origin is not None:
             task.adopt(self.model, origin, display.say)
         freeze(self.model, config.freeze)
-        self.optimizers = OPTIMIZERS[config.optimizer](self.model, config)
-        self.workers = Workers(self.model, workers) if workers > 1 else None
+        team = Workers(self.model, workers) if workers > 1 else None
+        self.updates = Updates(task, config, self.model, device, dtype, team)
         self.mean = RunningMean(self.model, config.ema) if config.ema else None
         self.batches = task.training_batches()
+        if device.type != "cpu":  # a processor would have to make them itself in any case
+            self.batches = Ahead(self.batches, pinned=device.type == "cuda")
         self.progress = Progress()
         self._last_seconds = time.perf_counter() if started is None else started
         self._stop_asked = threading.Event()
 
     def resume(self, path: Path, state: dict[str, Any]) -> None:
         """Takes up a checkpoint, to the bit."""
-        mean = checkpoint.load_checkpoint(path, self.model, self.optimizers)
+        mean = checkpoint.load_checkpoint(path, self.model, self.updates.optimizers)
         if self.mean is not None:
             self.mean.load(mean)
         self.batches.load_state_dict(state["batches"])
@@ -169,6 +174,8 @@ class Trainer:
             if config.schedule == "wsd" and self.timeline.passes(progress.step, 1 - config.decay):
                 progress.before_decay = progress.step
             save = self._is_checkpoint(progress.step) or self._stop_asked.is_set()
+            if save or at_end:
+                self._read(meter)  # nothing is kept of weights that came from no number
             # A resumed run starts a new line, so one ends where a checkpoint does.
             if progress.step % LOG_EVERY == 0 or save:
                 self._log(meter)
@@ -207,69 +214,42 @@ class Trainer:
 
     def _update(self, stream: Iterator[Any], meter: Meter) -> None:
         """One update from ``accumulate`` batches, weighted by their real target tokens."""
-        total, count = 0.0, 0
+        learnt = []
         for _ in range(self.config.accumulate):
             asked = time.perf_counter()
             batch = next(stream)
             meter.waiting += time.perf_counter() - asked
-            for part, value, targets in self._learn(batch):
-                if not math.isfinite(value):
-                    self._diverged(part, value)
-                total, count = total + value, count + targets
+            learnt += self.updates.learn(batch)
             meter.padding += batch.padding
             meter.positions += batch.positions
-        self._scale_gradients(count)
-        rate = self._rate()
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        meter.unread += [(self.progress.step + 1, each) for each in learnt]
+        if self.device.type == "cpu":
+            self._read(meter)
+        count = sum(each.targets for each in learnt)
+        rate = rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
+        self.updates.apply(count, rate)
         if self.mean is not None:
             self.mean.update(self.progress.step)
         meter.steps += 1
-        meter.loss += total
         meter.tokens += count
         self.progress.tokens += count
 
-    def _learn(self, batch: Any) -> list[tuple[Any, float, int]]:
-        """Adds up gradients; returns the parts of the batch with the sums of their losses and what these are over."""
-        if self.workers is None:
-            return [self._learn_part(self.model, batch)]
-        return self.workers.run(self._learn_part, batch.parts(self.workers.count))
+    def _read(self, meter: Meter) -> None:
+        """Takes the losses off the device, which has to be waited for; one that is no number ends the run."""
+        for step, each in meter.unread:
+            value = float(each.loss)
+            if not math.isfinite(value):
+                self._diverged(step, each.part, value)
+            meter.loss += value
+        meter.unread.clear()
 
-    def _learn_part(self, model: nn.Module, part: Any, random: torch.Generator | None = None) -> tuple[Any, float, int]:
-        with self._autocast():
-            loss = self.task.loss(model, part.to(self.device), random)
-        value = float(loss.sum.detach())
-        if math.isfinite(value):
-            loss.sum.backward()
-        return part, value, loss.count
-
-    def _rate(self) -> float:
-        return rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
-
-    def _scale_gradients(self, count: int) -> None:
-        """Sum of losses -> mean over ``count`` tokens, and the norm clipped, in one pass."""
-        gradients: list[Tensor] = [p.grad for p in self.model.parameters() if p.grad is not None]
-        factor = 1 / count
-        if self.config.clip:
-            norm = float(torch.stack(torch._foreach_norm(gradients)).norm()) / count
-            factor *= min(1.0, self.config.clip / (norm + 1e-6))
-        torch._foreach_mul_(gradients, factor)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.dtype)
-
-    def _diverged(self, batch: Any, value: float) -> None:
+    def _diverged(self, step: int, batch: Any, value: float) -> None:
         lines = self.task.where(batch)
         shown = ", ".join(lines[:5]) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
         kept = checkpoint.checkpoints(self.folder / "checkpoints")
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
         raise DivergenceError(
-            f"the loss became {value} at step {self.progress.step + 1:,} on the batch of {shown}; "
+            f"the loss became {value} at step {step:,} on the batch of {shown}; "
             f"a lower learning rate usually helps, {last}"
         )
 
@@ -287,13 +267,14 @@ class Trainer:
         return step_seconds * (self.timeline.total - self.progress.step)
 
     def _log(self, meter: Meter) -> None:
+        self._read(meter)
         passed = time.perf_counter() - meter.started
         record = {
             "step": self.progress.step,
             "total": self.timeline.total,
             "seconds": round(self._seconds(), 3),
             "loss": meter.loss / meter.tokens,
-            "learning_rate": self.optimizers[0].param_groups[0]["lr"],
+            "learning_rate": self.updates.optimizers[0].param_groups[0]["lr"],
             "tokens_per_second": round(meter.tokens / passed, 1),
             "tokens": self.progress.tokens,
             "padding": round(meter.padding / meter.positions, 4),
@@ -349,7 +330,7 @@ class Trainer:
         if not math.isfinite(self.progress.best):
             state["best"] = None
         mean = self.mean.weights if self.mean is not None else {}
-        checkpoint.save_checkpoint(folder, self.model, self.optimizers, mean, state)
+        checkpoint.save_checkpoint(folder, self.model, self.updates.optimizers, mean, state)
         kept = self._last_checkpoints() | set(checkpoint.checkpoints(folder)[-2:])
         checkpoint.remove_all_but(folder, kept | {checkpoint.path_of(folder, self.progress.before_decay)})
         if self.budget is not None:

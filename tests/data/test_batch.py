@@ -13,7 +13,7 @@ def test_a_batch_is_shifted_right_and_padded_at_the_end(tmp_path):
     assert batch.tgt.tolist() == [[BOS, 10, 11], [BOS, 8, PAD]]
     assert batch.targets.tolist() == [[10, 11, EOS], [8, EOS, PAD]]
     assert batch.src_mask.tolist() == [[True, True, False, False], [True] * 4]
-    assert batch.tgt_mask.tolist() == [[True] * 3, [True, True, False]]
+    assert batch.real.tolist() == [0, 1, 2, 3, 4]
     assert batch.rows.tolist() == [1, 0]
     assert batch.num_targets == 5
     assert batch.padding == 3
@@ -24,5 +24,5 @@ def test_a_batch_is_shifted_right_and_padded_at_the_end(tmp_path):
 def test_a_batch_moves_as_a_whole(tmp_path):
     batch = collate(store(tmp_path, [("5 6", "8")]), np.array([0]))
     moved = batch.to(torch.device("meta"))
-    assert {moved.src.device.type, moved.tgt.device.type, moved.targets.device.type} == {"meta"}
+    assert {each.device.type for each in (moved.src, moved.tgt, moved.targets, moved.real)} == {"meta"}
     assert moved.rows is batch.rows

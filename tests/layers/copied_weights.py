@@ -63,3 +63,8 @@ def gradients(out: Tensor, *wanted: Tensor | None) -> list[Tensor]:
 def padding(*lengths: int) -> Tensor:
     """[B, T] mask, True at the first ``lengths`` of each row."""
     return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def places_of(mask: Tensor) -> Tensor:
+    """[N], where ``mask`` [B, T] is True, counted through."""
+    return mask.flatten().nonzero()[:, 0]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqloom.layers.attention import GROWTH, Cache, MultiHeadAttention, attend
+from seqloom.layers.attention import FEWEST_KEYS, GROWTH, Cache, MultiHeadAttention, attend
 from seqloom.layers.dropout import dropout
 from seqloom.layers.masks import causal_mask, key_mask
 from tests.layers.copied_weights import TOLERANCES, copy_attention, gradients, padding, randomize
@@ -83,12 +83,33 @@ def test_what_is_masked_is_not_seen_at_all():
         assert torch.count_nonzero(x.grad[1, :, :4]) > 0
     with torch.no_grad():
         k[1, :, 4:], v[1, :, 4:] = 1e6, -1e6
-        assert torch.equal(attend(q, k, v, mask), out)
+    assert torch.equal(attend(q, k, v, mask), out)
+
+
+@pytest.mark.parametrize("keys", [1, FEWEST_KEYS - 1, FEWEST_KEYS, FEWEST_KEYS + 1])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_few_keys_are_filled_up_without_a_trace(keys, masked, biased):
+    """Where gradients are wanted, and only there; each value and gradient is that of the definition."""
+    torch.manual_seed(6)
+    shapes = (2, 6, 5, 7), (2, 3, keys, 7), (2, 3, keys, 7), (1, 6, 5, keys)
+    q, k, v, bias = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    mask = (torch.rand(2, 1, 5, keys) < 0.5) if masked else torch.ones(2, 1, 5, keys, dtype=torch.bool)
+    mask[..., 0] = True
+    out = attend(q, k, v, mask if masked else None, bias if biased else None)
+    scores = q @ k.repeat_interleave(2, 1).transpose(-2, -1) / 7**0.5 + (bias if biased else 0)
+    plain = scores.masked_fill(~mask, -math.inf).softmax(-1) @ v.repeat_interleave(2, 1)
+    wanted = [q, k, v, *([bias] if biased else [])]
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    torch.testing.assert_close(out, plain, **close)
+    torch.testing.assert_close(gradients(out, *wanted), gradients(plain, *wanted), **close)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(q, k, v, mask, bias if biased else None), plain, **close)
 
 
 def test_dropout_falls_on_the_weights():
     torch.manual_seed(5)
-    q, k, v = (torch.randn(2, 3, length, 7, dtype=torch.float64) for length in (5, 11, 11))
+    q, k, v = (torch.randn(2, 3, length, 7, dtype=torch.float64) for length in (5, 17, 17))
     weights = (q @ k.transpose(2, 3) / math.sqrt(7)).softmax(-1)
     torch.manual_seed(6)
     expected = dropout(weights, 0.4) @ v

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqloom.layers.linear import LINEARS, WeightNormLinear, init_xavier
+from seqloom.layers.linear import LINEARS, WeightNormLinear, init_xavier, together
 from tests.layers.copied_weights import TOLERANCES, gradients, randomize
 
 
@@ -110,3 +110,19 @@ def test_a_weight_that_is_kept_does_not_get_into_training():
     assert torch.equal(out, answered)
     out.sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("name", LINEARS)
+def test_layers_together_are_what_they_are_apart(name):
+    torch.manual_seed(6)
+    layers = [LINEARS[name](5, width).double() for width in (7, 3, 11)]
+    for layer in layers:
+        nn.init.normal_(layer.bias)
+    x = torch.randn(2, 13, 5, dtype=torch.float64, requires_grad=True)
+    weights = [x, *(weight for layer in layers for weight in layer.parameters())]
+    found, apart = together(x, *layers), [layer(x) for layer in layers]
+    for a, b in zip(found, apart, strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(*(gradients(torch.cat(list(each), -1), *weights) for each in (found, apart)))
+    with torch.no_grad():
+        torch.testing.assert_close(together(x, *layers), apart)

@@ -6,7 +6,7 @@ from seqloom.config import ModelConfig
 from seqloom.layers.attention import MultiHeadAttention
 from seqloom.layers.projection import smoothed_cross_entropy
 from seqloom.models.encoder_decoder import EncoderDecoder
-from tests.layers.copied_weights import padding
+from tests.layers.copied_weights import padding, places_of
 from tests.models.configs import each_part, small_config, small_model
 
 V, B, S, T = 29, 3, 7, 5
@@ -75,7 +75,7 @@ def test_a_tied_weight_learns_from_all_its_places(tied, batch):
     untied.load_state_dict(tied_model.state_dict())
     tied_weight = tied_model.tgt_embedding.table.weight
     for model in (tied_model, untied):
-        model.loss(src, tgt, tgt.roll(-1, 1), mask, padding(T, 3, 1), 0.1).backward()
+        model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(padding(T, 3, 1)), 0.1).backward()
     places = [untied.tgt_embedding.table.weight]
     if tied in ("all", "output"):
         places.append(untied.output.weight)
@@ -111,11 +111,12 @@ def test_forward_is_encode_and_decode(batch):
 def test_loss_is_that_of_the_real_targets(batch, smoothing):
     src, mask, tgt = batch
     model, targets, real = small_model(), tgt.roll(-1, 1), padding(T, 3, 1)
-    found = model.loss(src, tgt, targets, mask, real, smoothing)
+    found = model.loss(src, tgt, targets, mask, places_of(real), smoothing)
     logits = model(src, tgt, mask)
     assert_equal(found, smoothed_cross_entropy(logits[real], targets[real], smoothing))
     by_sentence = [
-        model.loss(src[[b]], tgt[[b]], targets[[b]], mask[[b]], real[[b]], smoothing).detach() for b in range(B)
+        model.loss(src[[b]], tgt[[b]], targets[[b]], mask[[b]], places_of(real[[b]]), smoothing).detach()
+        for b in range(B)
     ]
     assert_equal(torch.stack(by_sentence).sum(), found.detach())
 
@@ -124,7 +125,8 @@ def test_loss_does_not_depend_on_what_padding_holds(batch):
     src, mask, tgt = batch
     model, targets, real = small_model(), tgt.roll(-1, 1), padding(T, 3, 1)
     other = [each.masked_fill(~where, 1) for each, where in ((src, mask), (tgt, real), (targets, real))]
-    assert_equal(model.loss(other[0], other[1], other[2], mask, real), model.loss(src, tgt, targets, mask, real))
+    found = model.loss(other[0], other[1], other[2], mask, places_of(real))
+    assert_equal(found, model.loss(src, tgt, targets, mask, places_of(real)))
 
 
 # --- what it must not see ---
@@ -231,7 +233,7 @@ def test_bfloat16_autocast_is_near_float32(settings):
 
     def loss_and_gradient():
         model.zero_grad()
-        loss = model.loss(src, tgt, tgt.roll(-1, 1), mask, mask, 0.1)
+        loss = model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(mask), 0.1)
         loss.backward()
         return loss.detach(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 

@@ -17,7 +17,7 @@ from seqloom.layers.linear import LINEARS, WeightNormLinear
 from seqloom.layers.normalization import NORMALIZATIONS
 from seqloom.layers.positions import POSITIONS
 from seqloom.models.encoder_decoder import EncoderDecoder
-from tests.layers.copied_weights import padding
+from tests.layers.copied_weights import padding, places_of
 from tests.models.configs import all_parts_together, each_part, small_config, small_model
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
@@ -58,7 +58,7 @@ def test_any_parts_make_a_model(settings):
     """It sees no padding, no neighbour, nothing to come; it steps as it reads; all of it learns."""
     src, mask, tgt, tgt_mask = batch()
     model = small_model(**settings)
-    model.loss(src, tgt, tgt.roll(-1, 1), mask, tgt_mask, 0.1).backward()
+    model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(tgt_mask), 0.1).backward()
     idle = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert idle == []
     with torch.no_grad():

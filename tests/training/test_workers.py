@@ -34,8 +34,8 @@ def test_the_update_is_that_of_the_whole_batch(
     whole, shared = (trainer(tmp_path, settings, count) for count in (1, workers))
     for each in (whole, shared):
         each.model.double()
-    shared.workers = Workers(shared.model, workers)
-    for view in shared.workers._views:
+    shared.updates.workers = Workers(shared.model, workers)
+    for view in shared.updates.workers._views:
         assert [p.data_ptr() for p in view.parameters()] == [p.data_ptr() for p in shared.model.parameters()]
     for _ in range(3):
         meters = Meter(), Meter()
@@ -58,7 +58,7 @@ def test_their_random_numbers_follow_from_the_state_of_the_run(tmp_path: Path, t
 
 def test_dropout_differs_between_the_workers(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     shared = trainer(tmp_path, {**toy_settings, "model.dropout": 0.3}, 2)
-    assert shared.workers is not None
+    assert shared.updates.workers is not None
     batch = next(iter(shared.batches)).parts(2)[0]
-    first, second = shared.workers.run(shared._learn_part, [batch, batch])
-    assert first[1] != second[1]
+    first, second = shared.updates.workers.run(shared.updates.learn_part, [batch, batch])
+    assert first.loss != second.loss
