@@ -1,165 +1,176 @@
-"""Training speed beside a plain PyTorch loop: the same model, the same batches, one machine.
+"""Training speed: Seqloom and its peers on the same model, batches and machine, and the bound of the machine.
 
-    python benchmarks/train.py [--rounds 3] [--steps 12] [--threads 2] [--json]
+    python -m venv PEERS && PEERS/bin/pip install --no-deps -r benchmarks/requirements.txt
+    python benchmarks/train.py --peers PEERS/bin/python [--rounds 3] [--steps 12] [--threads 2]
+                               [--model small|base] [--contestants seqloom marian ...] [--precisions bfloat16]
+                               [--json]
 
-The plain loop is what a careful person writes from PyTorch's own parts: ``nn.Transformer`` with
-its fused attention, tied embeddings, ``nn.functional.cross_entropy`` with label smoothing, fused
-AdamW and clipping, in float32 and under bfloat16 autocast. The contestants take turns on the same
-batches; figures are real target tokens a second, the median over the rounds.
+The contestants train in turns on the same batches of Multi30k en-de, at most 4,096 padded tokens each: each
+in a process of its own with its own memory, one at work at a time, another one first in each round. All have
+the same sizes, pre-norm where they offer it, embeddings and output tied, dropout 0.25 of embeddings,
+attention weights, inside the feed-forward layers and of every sublayer, label smoothing 0.1, AdamW at a
+constant 3e-4 and gradients clipped to 1. How one differs stands under the table. Seqloom's process is
+arranged as by ``seqloom train``; the others have torch's threads and the usual allocator. The first update of a
+turn does not count. All keep their weights in memory to the end: with ``base`` choose a few contestants.
+``joeynmt-own-batches`` makes batches of the same sentence pairs as JoeyNMT does itself, without regard to length.
 
-Data: Multi30k en-de from ``$SEQLOOM_DATA`` (default ../shared/data).
+Figures are real target tokens a second, ends counted, the median over the rounds. A ratio is taken within
+each round, then its median. The bound is what the matrix products of these updates alone would allow, measured
+in the same rounds by ``contestants/products.py``; ``flops`` in ``contestants/stage.py`` counts them.
+
+Data: ``$SEQLOOM_DATA`` (default ../shared/data). ``base`` has 32,000 rows in its table, though Multi30k
+does not fill so many pieces.
 """
 
 import argparse
 import json
-import math
 import os
-import platform
 import statistics
-import tempfile
-import time
-from collections.abc import Callable
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date
-from pathlib import Path
+from itertools import product
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from contest import (
+    BATCH_TOKENS,
+    MODELS,
+    SCRIPTS,
+    Contest,
+    MissedError,
+    Player,
+    Turn,
+    end_gently,
+    machine,
+    speed,
+    spread,
+)
 
-from seqloom.config import load_config
-from seqloom.data.batch import PairBatch
-from seqloom.layers.positions import Sinusoidal
-from seqloom.tasks.translate import Translate, TranslateConfig
-from seqloom.training.loop import Meter, Trainer
-from seqloom.training.process import arrange
-from seqloom.training.timeline import Timeline
+OURS, BOUND = "seqloom", "products"
+AT_HOME = {OURS: "ours.py", "plain": "plain.py", BOUND: "products.py"}
+"""Scripts that run in the project's environment."""
+PEERS = {"marian": "marian.py", "eole": "eole_trainer.py", "joeynmt": "joey.py", "joeynmt-own-batches": "joey.py"}
+"""Scripts that run in the peers' environment."""
+REFUSED = ("joeynmt-own-batches", "bfloat16")
+"""On a processor its configuration does not allow this."""
+PRECISIONS = ("bfloat16", "float32")
+MOST_WAITING = 0.03
+"""Share of the time that a contestant may wait for a processor before the figures say so."""
 
-DATA = Path(os.environ.get("SEQLOOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
-CPU = torch.device("cpu")
-
-
-class PlainTransformer(nn.Module):
-    """The same topology from ``torch.nn`` alone."""
-
-    def __init__(self, task: Translate) -> None:
-        super().__init__()
-        config = task.model_config
-        width = config.d_model
-        self.embedding = nn.Embedding(task.src_tokenizer.vocab_size, width)
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        self.positions = Sinusoidal(width)
-        self.dropout = nn.Dropout(config.dropout)
-        self.transformer = nn.Transformer(
-            width, config.num_heads, config.num_encoder_layers, config.num_decoder_layers, config.d_ff,
-            config.dropout, batch_first=True, norm_first=config.norm == "pre",
-        )  # fmt: skip
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        x = self.embedding(tokens) * math.sqrt(self.embedding.embedding_dim)
-        embedded: Tensor = self.dropout(self.positions.embed(x, torch.arange(tokens.size(1))))
-        return embedded
-
-    def forward(self, batch: PairBatch) -> Tensor:
-        causal = nn.Transformer.generate_square_subsequent_mask(batch.tgt.size(1)).isinf()
-        hidden = self.transformer(
-            self.embed(batch.src), self.embed(batch.tgt), tgt_mask=causal,
-            src_key_padding_mask=~batch.src_mask, memory_key_padding_mask=~batch.src_mask, tgt_is_causal=True,
-        )  # fmt: skip
-        logits: Tensor = hidden @ self.embedding.weight.t()
-        return logits
+Figures = dict[str, Any]
 
 
-def plain_update(task: Translate, dtype: torch.dtype) -> Callable[[PairBatch], None]:
-    """One update of the plain loop."""
-    torch.manual_seed(1)
-    model = PlainTransformer(task).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), fused=True)
-
-    def update(batch: PairBatch) -> None:
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = model(batch)
-            loss = nn.functional.cross_entropy(
-                logits.flatten(0, 1), batch.targets.flatten(), ignore_index=0, label_smoothing=0.1
-            )
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return update
-
-
-class _Silent:
-    """A display for nobody."""
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: None
-
-
-def our_update(task: Translate, dtype: torch.dtype, folder: Path) -> Callable[[PairBatch], None]:
-    """One update of ours, the trainer's own."""
-    trainer = Trainer(task, task.config.training, folder, CPU, dtype, Timeline.of_steps(10_000), _Silent())
-    trainer.model.train()
-
-    def update(batch: PairBatch) -> None:
-        trainer._update(iter([batch]), Meter())
-        trainer.progress.step += 1
-
-    return update
+def hold(
+    contest: Contest, chosen: Iterable[tuple[str, str]], peers: str | None
+) -> tuple[dict[str, Figures], dict[str, str]]:
+    """The figures of each contestant, and why others were missed; ``chosen`` are kinds and precisions."""
+    missed: dict[str, str] = {}
+    turns: dict[str, list[Turn]] = {}
+    players: dict[str, Player] = {}
+    with ExitStack() as stack:
+        for kind, precision in chosen:
+            name, python = f"{kind}, {precision}", sys.executable if kind in AT_HOME else peers
+            if python is None:
+                missed[name] = "give --peers the Python of an environment made from benchmarks/requirements.txt"
+                continue
+            print(f"{name} gets ready", file=sys.stderr)
+            terms = contest.terms(precision, own_batches=kind.endswith("own-batches"))
+            try:
+                players[name] = stack.enter_context(Player(SCRIPTS / (AT_HOME | PEERS)[kind], python, terms))
+            except MissedError as error:
+                missed[name] = str(error)
+        for number, answers in enumerate(contest.turns(players, missed), start=1):
+            print(f"round {number} of {contest.rounds}", file=sys.stderr)
+            for name, turn in answers.items():
+                turns.setdefault(name, []).append(turn)
+    through = {name: turns[name] for name in players if name in turns and name not in missed}
+    return {name: figures(name, through) | players[name].about for name in through}, missed
 
 
-def prepare(folder: Path, model: dict[str, Any]) -> Translate:
-    """The task on Multi30k en-de with an 8k joint vocabulary."""
-    files = {"src": [str(DATA / "multi30k/train.en.gz")], "tgt": [str(DATA / "multi30k/train.de.gz")]}
-    valid = {"valid_src": [str(DATA / "multi30k/val.en.gz")], "valid_tgt": [str(DATA / "multi30k/val.de.gz")]}
-    flags = {f"data.{key}": value for key, value in {**files, **valid, "src_lang": "en", "tgt_lang": "de"}.items()}
-    flags |= {f"model.{key}": value for key, value in model.items()}
-    config = load_config(TranslateConfig, flags={**flags, "data.vocab_size": 8000, "data.batch_tokens": 4096})
-    return Translate.prepare(config, folder / "data", lambda text: None)
+def figures(name: str, turns: Mapping[str, Sequence[Turn]]) -> Figures:
+    """What is told of one contestant, from the turns of all."""
+    speeds = list(map(speed, turns[name]))
+    found: Figures = {
+        "tokens_per_second": speeds,
+        "flops_per_second": [turn["flops"] / turn["seconds"] for turn in turns[name]],
+        "loss": [turn["loss"] for turn in turns[name]],
+        "peak_memory": turns[name][-1]["peak_memory"],
+        "waited": sum(turn["waited"] for turn in turns[name]) / sum(turn["seconds"] for turn in turns[name]),
+    }
+    ours = next((turns[other] for other in turns if other.startswith(OURS)), None)
+    if ours and ours is not turns[name] and not name.startswith(BOUND):
+        found["behind_ours"] = [speed(turn) / own for turn, own in zip(ours, speeds, strict=True)]
+    bound = turns.get(f"{BOUND}, {name.partition(', ')[2]}")
+    if bound and bound is not turns[name]:
+        found["of_the_bound"] = [own / speed(turn) for turn, own in zip(bound, speeds, strict=True)]
+    return found
+
+
+def table(contestants: Mapping[str, Figures]) -> Iterator[str]:
+    """Rows of Markdown, fit for docs/benchmarks.md."""
+    first = next((name for name in contestants if name.startswith(OURS)), OURS)
+    rows = [["", "tokens/s", f"{first}: times as fast", "of the bound", "peak memory", "parameters", "loss"]]
+    for name, found in contestants.items():
+        row = [name, spread(found["tokens_per_second"])]
+        row.append(spread(found["behind_ours"], ".2f") if "behind_ours" in found else "")
+        row.append(f"{statistics.median(found['of_the_bound']):.0%}" if "of_the_bound" in found else "")
+        if not name.startswith(BOUND):
+            row += [f"{found['peak_memory'] / 2**20:,.0f} MiB", f"{found['parameters'] / 1e6:.2f} M"]
+            row.append(f"{found['loss'][0]:.2f} to {found['loss'][-1]:.2f}")
+        rows.append(row + [""] * (len(rows[0]) - len(row)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        yield f"| {row[0].ljust(widths[0])} | {' | '.join(cells[1:])} |"
+        if not number:
+            yield f"|{'|'.join('-' * (width + 1) + ('-' if not place else ':') for place, width in enumerate(widths))}|"
+
+
+def remarks(contestants: Mapping[str, Figures], missed: Mapping[str, str]) -> Iterator[str]:
+    """What stands under the table."""
+    for name, found in contestants.items():
+        said = [found["remark"]] if found["remark"] else []
+        if name.startswith(BOUND):
+            said.append(f"{statistics.median(found['flops_per_second']) / 1e9:,.0f} GFLOP/s")
+        if found["waited"] > MOST_WAITING:
+            said.append(f"stood in line for a processor {found['waited']:.0%} of the time")
+        yield f"{name}: {'; '.join([*said, 'PyTorch ' + found['torch']])}"
+    for name, reason in missed.items():
+        yield f"{name}: missed: {reason}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", metavar="PYTHON", help="of the peers' environment; without it they are missed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12, help="updates a contestant and round")
+    parser.add_argument("--steps", type=int, default=12, help="updates in a turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", choices=MODELS, default="small")
+    parser.add_argument("--contestants", nargs="+", choices=[*AT_HOME, *PEERS], default=[*AT_HOME, *PEERS])
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--json", action="store_true", help="one JSON object, with every round")
     options = parser.parse_args()
-    arrange(options.threads)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        task = prepare(
-            folder, {"preset": "small", "dropout": 0.25, "attention_dropout": 0.25, "feedforward_dropout": 0.25}
-        )
-        contestants = {
-            "seqloom, bfloat16": our_update(task, torch.bfloat16, folder),
-            "plain loop, bfloat16": plain_update(task, torch.bfloat16),
-            "seqloom, float32": our_update(task, torch.float32, folder),
-            "plain loop, float32": plain_update(task, torch.float32),
-        }
-        stream = iter(task.training_batches())
-        for update in contestants.values():
-            update(next(stream))  # not counted: memory is taken, code is chosen
-        speeds: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(options.rounds):
-            batches = [next(stream) for _ in range(options.steps)]
-            tokens = sum(batch.num_targets for batch in batches)
-            for name, update in contestants.items():
-                start = time.perf_counter()
-                for batch in batches:
-                    update(batch)
-                speeds[name].append(tokens / (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in speeds.items()}
-    best_plain = max(medians[name] for name in medians if name.startswith("plain"))
-    about = f"{date.today()}, {platform.machine()}, {options.threads} threads, PyTorch {torch.__version__}"
+    end_gently()
+    model = MODELS[options.model]
+    with Contest(model, options.threads, options.rounds, options.steps) as contest:
+        chosen = [entry for entry in product(options.contestants, options.precisions) if entry != REFUSED]
+        contestants, missed = hold(contest, chosen, options.peers)
+        pieces = contest.pieces
+    about = {"date": str(date.today()), "machine": machine(), "pieces": pieces, "batch_tokens": BATCH_TOKENS}
+    about |= {key: getattr(options, key) for key in ("threads", "rounds", "steps", "model")} | model
     if options.json:
-        ratio = medians["seqloom, bfloat16"] / best_plain
-        print(json.dumps({"about": about, "tokens_per_second": speeds, "medians": medians, "ratio": ratio}))
+        print(json.dumps({"about": about, "contestants": contestants, "missed": missed}))
         return
-    print(about)
-    for name, values in speeds.items():
-        figures = f"{medians[name]:>9,.0f} tokens/s  ({min(values):,.0f} to {max(values):,.0f})"
-        print(f"{name:<24}{figures}  {medians[name] / best_plain:5.2f} x the best plain loop")
+    sizes = "{num_layers} + {num_layers} layers, d_model {d_model}, d_ff {d_ff}, {num_heads} heads, {vocab_size:,} rows"
+    print(f"{about['date']}, {about['machine']}, threads: {options.threads}, Multi30k en-de")
+    print(f"{options.model}: {sizes.format(**model)} ({pieces:,} pieces), batches of at most {BATCH_TOKENS:,} tokens")
+    print(
+        f"{options.rounds} rounds of {options.steps} updates: median (least to most); loss of the first and last round"
+    )
+    print("", *table(contestants), "", sep="\n")
+    for remark in remarks(contestants, missed):
+        print(f"- {remark}")
 
 
 if __name__ == "__main__":

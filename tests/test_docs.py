@@ -33,7 +33,7 @@ from seqloom.data.readers import COMPRESSIONS, READERS
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.pipeline.translator import Translation
 from seqloom.tasks.registry import TASKS
-from seqloom.training import process, session
+from seqloom.training import bench, process, session
 
 ROOT = Path(__file__).resolve().parent.parent
 READMES = ("README.md", "README.zh.md")
@@ -212,6 +212,9 @@ class Sandbox:
             return train(task, lambda defaults: shrunk(configured(defaults)), *rest)
 
         monkeypatch.setattr(session, "train", small_train)
+        monkeypatch.setattr(bench, "load_config", lambda *given, **options: shrunk(load_config(*given, **options)))
+        measure: Any = bench.measure_speed
+        monkeypatch.setattr(bench, "measure_speed", lambda *given: measure(*given[:-1], 0.1))
         # Threads and allocator are the business of a process of one's own.
         monkeypatch.setattr(process, "arrange", lambda threads: None)
         self.names: dict[str, Any] = {}
@@ -355,12 +358,20 @@ def options_in(text: str) -> set[str]:
 
 
 def listed_commands() -> list[str]:
-    return re.findall(r"^  ([a-z]+) ", help_of().partition("Commands:")[2], re.MULTILINE)
+    """Every command; those of a group by both names."""
+    found = []
+    for name in _listed():
+        found += [f"{name} {part}" for part in _listed(name)] or [name]
+    return found
+
+
+def _listed(*group: str) -> list[str]:
+    return re.findall(r"^  ([a-z]+) ", help_of(*group).partition("Commands:")[2], re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def known_options():
-    return {name: options_in(help_of(name)) for name in listed_commands()} | {"": options_in(help_of())}
+    return {name: options_in(help_of(*name.split())) for name in listed_commands()} | {"": options_in(help_of())}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,7 +9,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from seqloom.cli import compare, config, evaluate, info, score, train, translate
+from seqloom.cli import bench, compare, config, evaluate, info, score, train, translate
 from seqloom.errors import SeqloomError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 for module in (train, translate, evaluate, score, compare, info, config):
     app.command(name=module.__name__.rpartition(".")[2], no_args_is_help=True)(module.command)
+app.add_typer(bench.app)
 
 
 def _show_version(value: bool) -> None:

@@ -7,77 +7,27 @@ from typing import Annotated
 
 import typer
 
+from seqloom.cli import recipe_options as options
+
 
 def command(
+    context: typer.Context,
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="The run folder; an existing run is resumed.", show_default=False)
     ],
-    src: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Source sentences, one a line, plain or compressed (.gz .xz .bz2 .zst). May be given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    tgt: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Their translations, line by line.", show_default=False)
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="A file with both sides: .tsv .csv .jsonl .parquet .tmx .po .xlf; instead of --src and --tgt, or beside them.",
-            show_default=False,
-        ),
-    ] = None,
-    src_lang: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LANG", help="Source language, such as zh; told by the text if not given.", show_default=False
-        ),
-    ] = None,
-    tgt_lang: Annotated[
-        str | None, typer.Option(metavar="LANG", help="Target language, such as en.", show_default=False)
-    ] = None,
-    both_directions: Annotated[
-        bool, typer.Option("--both-directions", help="One model for both ways: every pair is also learnt turned round.")
-    ] = False,
-    direction: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SRC-TGT",
-            help="For a model of several languages: en-de or the like, once for each training file.",
-            show_default=False,
-        ),
-    ] = None,
-    valid_direction: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SRC-TGT", help="The same for each validation file.", show_default=False),
-    ] = None,
-    weight: Annotated[
-        list[float] | None,
-        typer.Option(
-            metavar="N",
-            help="How often a pass sees each training file: 2 is twice, 0.1 a tenth of it. Once for each, in the order of --src and then --data.",
-            show_default=False,
-        ),
-    ] = None,
-    domain: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="What each training file is called in reports.", show_default=False),
-    ] = None,
-    valid_src: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Validation source; without it a share is held out.", show_default=False),
-    ] = None,
-    valid_tgt: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="Validation target.", show_default=False)
-    ] = None,
-    valid: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Validation file with both sides, as for --data.", show_default=False),
-    ] = None,
+    src: options.Src = None,
+    tgt: options.Tgt = None,
+    data: options.Data = None,
+    src_lang: options.SrcLang = None,
+    tgt_lang: options.TgtLang = None,
+    both_directions: options.BothDirections = False,
+    direction: options.Direction = None,
+    valid_direction: options.ValidDirection = None,
+    weight: options.Weight = None,
+    domain: options.Domain = None,
+    valid_src: options.ValidSrc = None,
+    valid_tgt: options.ValidTgt = None,
+    valid: options.Valid = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", help="Updates in all; a larger number continues a finished run.", show_default=False),
@@ -90,25 +40,9 @@ def command(
             show_default=False,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A recipe; `seqloom config translate` prints one.", show_default=False),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Any setting of a recipe, such as model.num_layers=4.",
-            show_default=False,
-        ),
-    ] = None,
-    init_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN", help="Start from the weights and the vocabulary of a trained model.", show_default=False
-        ),
-    ] = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    init_from: options.InitFrom = None,
     replay: Annotated[
         str | None,
         typer.Option(
@@ -121,8 +55,8 @@ def command(
         int | None, typer.Option(metavar="N", help="Everything random follows from it.", show_default=False)
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a corpus in which a pair would be dropped.")] = False,
-    task: Annotated[str, typer.Option(metavar="NAME", help="What to train.")] = "translate",
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    task: options.Task = "translate",
+    device: options.Device = "cpu",
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
@@ -133,32 +67,21 @@ def command(
 
     The same command again resumes after an interrupt; on a finished run it does nothing.
     """
-    from seqloom.tasks.folder import read_config
+    from seqloom.training.allocator import restart
 
+    if device == "cpu":
+        restart()
     started = time.perf_counter()  # a budget pays for the imports, too
+    from seqloom.tasks.folder import read_config
     from seqloom.training.loop import Stopped
     from seqloom.training.process import arrange
     from seqloom.training.session import train_session
 
     arrange(threads)
-    flags = {
-        "data.src": src,
-        "data.tgt": tgt,
-        "data.data": data,
-        "data.src_lang": src_lang,
-        "data.tgt_lang": tgt_lang,
-        "data.both_directions": both_directions or None,
-        "data.directions": direction,
-        "data.valid_directions": valid_direction,
-        "data.weights": weight,
-        "data.domains": domain,
-        "data.valid_src": valid_src,
-        "data.valid_tgt": valid_tgt,
-        "data.valid_data": valid,
+    flags = options.flags_of(context) | {
         "data.strict": strict or None,
         "training.steps": steps,
         "training.budget": budget,
-        "training.init_from": init_from,
         "training.replay": replay,
         "training.seed": seed,
     }

@@ -76,12 +76,10 @@ class PairBatch:
 def collate(pairs: Pairs, rows: NDArray[np.int64]) -> PairBatch:
     """The pairs ``rows`` as one batch."""
     rows = np.asarray(rows, dtype=np.int64)
-    return _batch(
-        src=torch.from_numpy(pairs.src.padded(rows, PAD, after=EOS)),
-        tgt=torch.from_numpy(pairs.tgt.padded(rows, PAD, before=BOS)),
-        targets=torch.from_numpy(pairs.tgt.padded(rows, PAD, after=EOS)),
-        rows=rows,
-    )
+    src, targets = pairs.src.padded(rows, PAD, after=EOS), pairs.tgt.padded(rows, PAD, after=EOS)
+    tgt = np.full_like(targets, BOS)
+    tgt[:, 1:] = np.where(targets[:, :-1] == EOS, PAD, targets[:, :-1])
+    return _batch(torch.from_numpy(src), torch.from_numpy(tgt), torch.from_numpy(targets), rows)
 
 
 def _batch(src: Tensor, tgt: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> PairBatch:

@@ -5,7 +5,11 @@ numbers, and a run that was stopped goes on with the very batch that it would ha
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +18,17 @@ from seqloom.data.batch import PairBatch, Pairs, collate
 from seqloom.data.corpus import Corpus
 from seqloom.errors import DataError
 
+ResultT = TypeVar("ResultT")
+
+Plan = tuple[Pairs, list[NDArray[np.int64]]]
+"""The pairs as an epoch sees them, and the rows of its batches in their order."""
+
 
 def plan_batches(
-    src_lengths: NDArray[np.int64], tgt_lengths: NDArray[np.int64], batch_tokens: int, order: NDArray[np.int64]
+    src_lengths: NDArray[np.integer[Any]],
+    tgt_lengths: NDArray[np.integer[Any]],
+    batch_tokens: int,
+    order: NDArray[np.int64],
 ) -> list[NDArray[np.int64]]:
     """Cuts pairs into batches of at most ``batch_tokens`` = rows x longer padded side.
 
@@ -29,13 +41,16 @@ def plan_batches(
     Returns:
         The rows of each batch, short pairs first.
     """
-    src, tgt = src_lengths[order], tgt_lengths[order]
-    longest = np.maximum(src, tgt)
+    longest, surplus = np.maximum(src_lengths, tgt_lengths)[order], (src_lengths - tgt_lengths)[order]
     # By the side that bounds the batch, then by how much longer one side is, up and down in turn so
-    # that neighbours across a step are alike. The last term, from -1 to 1, lets pairs meet others in
-    # each epoch for little padding.
-    surplus = src - tgt + np.arange(len(order)) % 3 - 1
-    by_length = np.lexsort((np.where(longest % 2, surplus, -surplus), longest))
+    # that neighbours across a step are alike. From -1 to 1 is added in turn, which lets pairs meet others
+    # in each epoch for little padding.
+    surplus[0::3] -= 1
+    surplus[2::3] += 1
+    np.negative(surplus, out=surplus, where=longest % 2 == 0)
+    if longest.max(initial=0) < 1 << 14:  # numbers of 16 bits are sorted in a time that grows with their count alone
+        longest, surplus = longest.astype(np.int16), surplus.astype(np.int16)
+    by_length = np.lexsort((surplus, longest))
     rows, longest = order[by_length], longest[by_length]
     batches = []
     start, total = 0, len(rows)
@@ -69,11 +84,15 @@ def rows_of_epoch(group: NDArray[np.int32], weights: Sequence[float], seed: int,
             random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number,))))
             taken = np.arange(math.floor(share * epoch), math.floor(share * (epoch + 1)))
             parts.append(random.permutation(rows)[taken % len(rows)])
-    return np.sort(np.concatenate(parts))
+    together = np.concatenate(parts)
+    together.sort()
+    return together
 
 
 class TrainingBatches:
     """An endless stream of shuffled batches whose position can be saved and restored.
+
+    From the middle of an epoch on, the next one is planned in the background.
 
     Args:
         batch_tokens: see ``plan_batches``.
@@ -104,29 +123,39 @@ class TrainingBatches:
                 f"{corpus.where(index)}: {int(longest[index]):,} tokens do not fit into a batch of {batch_tokens:,}; "
                 f"raise data.batch_tokens or lower data.max_length"
             )
-        if not np.take(self.weights, corpus.group).any():
+        counts = np.bincount(corpus.group, minlength=len(self.weights))
+        if not np.any(counts * self.weights):
             raise DataError("data.weights are 0 for all pairs that there are; give some of them more")
-        self._planned: tuple[int, Pairs, list[NDArray[np.int64]]] | None = None
+        self._plans: dict[int, Future[Plan]] = {}
 
     def plan(self, epoch: int) -> list[NDArray[np.int64]]:
         """The rows of every batch of an epoch, in their order."""
-        return self._plan(epoch)[1]
+        return self._planned(epoch)[1]
 
-    def _plan(self, epoch: int) -> tuple[Pairs, list[NDArray[np.int64]]]:
-        if self._planned is None or self._planned[0] != epoch:
-            self._planned = None  # what was resampled for the last one need not be kept
-            random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            rows = rows_of_epoch(self.corpus.group, self.weights, self.seed, epoch)
-            pairs = self.resample(np.unique(rows), self.seed, epoch) if self.resample else self.corpus
-            order = rows[random.permutation(len(rows))]
-            batches = plan_batches(pairs.src.lengths + 1, pairs.tgt.lengths + 1, self.batch_tokens, order)
-            self._planned = epoch, pairs, [batches[i] for i in random.permutation(len(batches))]
-        return self._planned[1:]
+    def _planned(self, epoch: int) -> Plan:
+        # What was resampled for another one need not be kept.
+        self._plans = {number: plan for number, plan in self._plans.items() if number == epoch}
+        self._begin_plan(epoch)
+        return self._plans[epoch].result()
+
+    def _begin_plan(self, epoch: int) -> None:
+        if epoch not in self._plans:
+            self._plans[epoch] = _in_background(partial(self._make_plan, epoch, self.seed))
+
+    def _make_plan(self, epoch: int, seed: int) -> Plan:
+        random = np.random.Generator(np.random.PCG64([seed, epoch]))
+        rows = rows_of_epoch(self.corpus.group, self.weights, seed, epoch)
+        pairs = self.resample(np.unique(rows), seed, epoch) if self.resample else self.corpus
+        random.shuffle(rows)
+        batches = plan_batches(pairs.src.lengths + 1, pairs.tgt.lengths + 1, self.batch_tokens, rows)
+        return pairs, [batches[i] for i in random.permutation(len(batches))]
 
     def __iter__(self) -> Iterator[PairBatch]:
         while True:
-            pairs, batches = self._plan(self.epoch)
+            pairs, batches = self._planned(self.epoch)
             while self.position < len(batches):
+                if self.position >= len(batches) // 2:
+                    self._begin_plan(self.epoch + 1)
                 self.position += 1
                 yield collate(pairs, batches[self.position - 1])
             self.epoch += 1
@@ -139,7 +168,21 @@ class TrainingBatches:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Goes on behind the batch that was the last one when ``state`` was taken."""
         self.epoch, self.position, self.seed = state["epoch"], state["position"], state["seed"]
-        self._planned = None
+        self._plans.clear()
+
+
+def _in_background(work: Callable[[], ResultT]) -> Future[ResultT]:
+    """Begins ``work`` on a thread of its own, for which a program waits before it ends."""
+    future: Future[ResultT] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="plan").start()
+    return future
 
 
 def sample_rows(count: int, at_most: int | None) -> NDArray[np.int64]:

@@ -6,13 +6,19 @@ where it was read, and ``corpus.json`` ties them together. Sentences are stored 
 end tokens.
 """
 
+import io
 import json
-from collections import Counter
+import mmap
+import os
+import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +27,16 @@ from seqloom.data.readers import Example, origin
 from seqloom.data.tokenizers import Encoder
 from seqloom.errors import DataError
 
-CHUNK = 20_000
-"""Pairs that are tokenized together."""
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+SIDES = "src", "tgt"
+
+CHUNK = 5_000
+"""Pairs that are tokenized together, by one thread."""
+
+MAPPED_BYTES = 1 << 27
+"""A larger file is read piece by piece: what is read of a file that is mapped stays in memory, and much around it."""
 
 
 @dataclass
@@ -54,6 +68,7 @@ class Corpus:
 
     def __init__(self, folder: Path) -> None:
         about = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        self.folder = folder
         self.groups: list[list[str]] = about["groups"]
         self.src = Sentences.open(folder, "src", about["src_dtype"])
         self.tgt = Sentences.open(folder, "tgt", about["tgt_dtype"])
@@ -69,12 +84,20 @@ class Corpus:
 
 
 class Sentences:
-    """One side of all pairs: ``tokens`` of all, one after another, and the N + 1 ``offsets`` between them."""
+    """One side of all pairs: ``tokens`` of all, one after another, and the N + 1 ``offsets`` between them.
 
-    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64]) -> None:
+    ``file`` is where ``tokens`` are mapped from, if they are.
+    """
+
+    def __init__(self, tokens: NDArray[Any], offsets: NDArray[np.int64], file: BinaryIO | None = None) -> None:
         self.tokens = tokens
         self.offsets = offsets
-        self.lengths: NDArray[np.int64] = np.diff(offsets)
+        self.lengths: NDArray[np.int32] = np.diff(offsets).astype(np.int32)
+        self._descriptor: int | None = None
+        if file is not None and tokens.nbytes > MAPPED_BYTES and hasattr(os, "pread"):
+            self._descriptor = os.dup(file.fileno())
+            weakref.finalize(self, os.close, self._descriptor)
+        self.release()
 
     @classmethod
     def open(cls, folder: Path, name: str, dtype: str) -> "Sentences":
@@ -83,8 +106,8 @@ class Sentences:
         size = path.stat().st_size
         if size != int(offsets[-1]) * np.dtype(dtype).itemsize:
             raise ValueError(f"{path}: has {size:,} bytes and not as many as its offsets tell")
-        # An empty file cannot be mapped.
-        return cls(np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype), offsets)
+        with path.open("rb") as file:
+            return cls(map_tokens(file, dtype), offsets, file)
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
@@ -98,31 +121,100 @@ class Sentences:
         out = np.full((len(rows), int(lengths.max(initial=0)) + extra), pad, dtype=np.int64)
         column = np.arange(out.shape[1]) - (before is not None)
         inside = (column >= 0) & (column < lengths[:, None])
-        out[inside] = self.tokens[(self.offsets[rows][:, None] + column)[inside]]
+        if self._descriptor is None:
+            out[inside] = self.tokens[(self.offsets[rows][:, None] + column)[inside]]
+        else:
+            out[inside] = self._read(self._descriptor, rows)
         if before is not None:
             out[:, 0] = before
         if after is not None:
             out[np.arange(len(rows)), lengths + extra - 1] = after
         return out
 
+    def _read(self, descriptor: int, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The tokens of sentences ``rows``, one after another."""
+        size = self.tokens.itemsize
+        places = zip((size * self.lengths[rows]).tolist(), (size * self.offsets[rows]).tolist(), strict=True)
+        content = b"".join([os.pread(descriptor, length, start) for length, start in places])
+        return np.frombuffer(content, self.tokens.dtype)
 
-class _Writer:
-    """Appends sentences to one side of a store."""
+    def release(self) -> None:
+        """Takes out of memory what was read of mapped files; it is read again when it is used."""
+        for mapped in (self.tokens.base, self.offsets.base):
+            if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
-    def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
-        self.dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<u4")
-        self.file: BinaryIO = open(folder / f"{name}.bin", "wb")  # noqa: SIM115 - closed by close()
-        self.lengths: list[NDArray[np.int32]] = []
-        self.offsets_path = folder / f"{name}.offsets.npy"
 
-    def write(self, sentences: Sequence[list[int]]) -> None:
-        self.lengths.append(np.fromiter(map(len, sentences), np.int32, len(sentences)))
-        self.file.write(np.fromiter(chain.from_iterable(sentences), self.dtype).tobytes())
+def map_tokens(file: BinaryIO, dtype: str | np.dtype[Any]) -> NDArray[Any]:
+    """The tokens in a file; they are paged in as they are used."""
+    file.seek(0, io.SEEK_END)
+    return np.memmap(file, dtype, "r") if file.tell() else np.empty(0, dtype)  # an empty file cannot be mapped
+
+
+class _ArrayFile:
+    """A .npy file that grows: byte for byte what ``np.save`` writes of all parts together, none of which is kept."""
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._dtype = np.dtype(dtype)
+        self._count = 0
+        self._write_header()
+
+    def append(self, part: NDArray[Any]) -> None:
+        self._file.write(part.astype(self._dtype).data)
+        self._count += len(part)
 
     def close(self) -> None:
-        self.file.close()
-        lengths = np.concatenate([np.zeros(1, np.int32), *self.lengths])
-        np.save(self.offsets_path, np.cumsum(lengths, dtype=np.int64))
+        self._file.seek(0)
+        self._write_header()  # as long as before: there is room in it for any count
+        self._file.close()
+
+    def _write_header(self) -> None:
+        about = {"descr": self._dtype.str, "fortran_order": False, "shape": (self._count,)}
+        np.lib.format.write_array_header_1_0(self._file, about)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What becomes of a chunk of pairs."""
+
+    read: int
+    group: NDArray[np.int32]
+    """Of the pairs that are kept, as all that follows."""
+    line: NDArray[np.int64]
+    tokens: list[NDArray[Any]]
+    """Of all sources and of all targets, one after another."""
+    lengths: list[NDArray[np.int64]]
+    dropped: list[tuple[str, str]]
+    """Reason and place of each pair that is left out."""
+
+
+class _Writer:
+    """The files of a store; what is appended is not kept in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._tokens = [open(folder / f"{side}.bin", "wb") for side in SIDES]  # noqa: SIM115 - closed by close()
+        self._offsets = [_ArrayFile(folder / f"{side}.offsets.npy", "<i8") for side in SIDES]
+        self._ends = [0, 0]
+        self._group = _ArrayFile(folder / "group.npy", "<i4")
+        self._line = _ArrayFile(folder / "line.npy", "<i8")
+        for offsets in self._offsets:
+            offsets.append(np.zeros(1))
+
+    def append(self, encoded: _Encoded) -> None:
+        for side, (tokens, lengths) in enumerate(zip(encoded.tokens, encoded.lengths, strict=True)):
+            self._tokens[side].write(tokens.data)
+            self._offsets[side].append(self._ends[side] + np.cumsum(lengths))
+            self._ends[side] += len(tokens)
+        self._group.append(encoded.group)
+        self._line.append(encoded.line)
+
+    def close(self) -> None:
+        for tokens in self._tokens:
+            tokens.close()
+        for array in (*self._offsets, self._group, self._line):
+            array.close()
 
 
 def write_corpus(
@@ -139,53 +231,82 @@ def write_corpus(
     """Tokenizes ``examples`` into a new store, leaving out pairs with an empty or over-long side.
 
     ``max_length`` bounds the tokens of a side with its end token. ``progress`` is told how many
-    pairs were read. ``tags`` has a token for each group, to be put before its sources. Resident
-    memory is bounded by a chunk and 20 bytes a pair.
+    pairs were read. ``tags`` has a token for each group, to be put before its sources. Every core
+    tokenizes a chunk at a time; what is stored, and in which order, depends neither on the chunks nor
+    on the cores, and resident memory not on the size of the corpus.
     """
-    folder.mkdir(parents=True)
-    src, tgt = _Writer(folder, "src", src_tokenizer.vocab_size), _Writer(folder, "tgt", tgt_tokenizer.vocab_size)
-    kept_groups: list[NDArray[np.int32]] = []
-    kept_lines: list[NDArray[np.int64]] = []
+    dtypes = [np.dtype("<u2" if each.vocab_size <= 1 << 16 else "<u4") for each in (src_tokenizer, tgt_tokenizer)]
+
+    def encode(chunk: list[tuple[int, Example]]) -> _Encoded:
+        examples = [example for _, example in chunk]
+        src = src_tokenizer.encode([example.src for example in examples])
+        tgt = tgt_tokenizer.encode([example.tgt for example in examples])
+        if tags:
+            src = [[tags[group], *ids] if ids else ids for (group, _), ids in zip(chunk, src, strict=True)]
+        lengths = [np.fromiter(map(len, side), np.int64, len(side)) for side in (src, tgt)]
+        kept = np.array([not example.left_out for example in examples])
+        kept &= (np.minimum(*lengths) > 0) & (np.maximum(*lengths) < max_length)
+        dropped = []
+        for i in np.flatnonzero(~kept).tolist():
+            reason = examples[i].left_out or _reason_to_drop(len(src[i]), len(tgt[i]), max_length)
+            dropped.append((reason, origin(groups[chunk[i][0]], examples[i].line)))
+        return _Encoded(
+            read=len(chunk),
+            group=np.array([group for group, _ in chunk], np.int32)[kept],
+            line=np.array([example.line for example in examples], np.int64)[kept],
+            tokens=[
+                np.fromiter(chain.from_iterable(compress(side, kept) if dropped else side), dtype)
+                for side, dtype in zip((src, tgt), dtypes, strict=True)
+            ],
+            lengths=[side[kept] for side in lengths],
+            dropped=dropped,
+        )
+
     done = 0
-    for chunk in _chunks(examples):
-        src_ids = src_tokenizer.encode([example.src for _, example in chunk])
-        tgt_ids = tgt_tokenizer.encode([example.tgt for _, example in chunk])
-        kept = []
-        for index, (group, example) in enumerate(chunk):
-            if tags and src_ids[index]:
-                src_ids[index].insert(0, tags[group])
-            reason = example.left_out or _reason_to_drop(src_ids[index], tgt_ids[index], max_length)
-            if reason:
-                dropped.add(reason, origin(groups[group], example.line))
-            else:
-                kept.append(index)
-        src.write([src_ids[index] for index in kept])
-        tgt.write([tgt_ids[index] for index in kept])
-        kept_groups.append(np.array([chunk[index][0] for index in kept], np.int32))
-        kept_lines.append(np.array([chunk[index][1].line for index in kept], np.int64))
-        done += len(chunk)
-        progress(done)
-    src.close()
-    tgt.close()
-    np.save(folder / "group.npy", np.concatenate([np.zeros(0, np.int32), *kept_groups]))
-    np.save(folder / "line.npy", np.concatenate([np.zeros(0, np.int64), *kept_lines]))
-    about = {"groups": groups, "src_dtype": src.dtype.str, "tgt_dtype": tgt.dtype.str}
+    with closing(_Writer(folder)) as store:
+        for encoded in _in_threads(encode, _chunks(examples)):
+            for reason, where in encoded.dropped:
+                dropped.add(reason, where)
+            store.append(encoded)
+            done += encoded.read
+            progress(done)
+    about = {"groups": groups, "src_dtype": dtypes[0].str, "tgt_dtype": dtypes[1].str}
     (folder / "corpus.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
     return Corpus(folder)
 
 
-def _reason_to_drop(src: list[int], tgt: list[int], max_length: int) -> str | None:
+def _reason_to_drop(src: int, tgt: int, max_length: int) -> str:
+    """What is wrong with a pair of so many tokens."""
     if not src or not tgt:
         return "both sides empty" if not src and not tgt else f"an empty {'target' if src else 'source'}"
-    if len(src) >= max_length or len(tgt) >= max_length:
-        return f"a {'source' if len(src) >= max_length else 'target'} of {max_length:,} tokens or more"
-    return None
+    return f"a {'source' if src >= max_length else 'target'} of {max_length:,} tokens or more"
 
 
 def _chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
     iterator = iter(examples)
     while chunk := list(islice(iterator, CHUNK)):
         yield chunk
+
+
+def _in_threads(work: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
+    """``work`` of each item, in their order: a thread for each core is at it while others are read and stored."""
+    threads = _cores()
+    pool = ThreadPoolExecutor(threads, "tokenizer")
+    at_work: deque[Future[ResultT]] = deque()
+    try:
+        for item in items:
+            at_work.append(pool.submit(work, item))
+            if len(at_work) > threads + 1:
+                yield at_work.popleft().result()
+        while at_work:
+            yield at_work.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_pairs(corpus: Corpus, name: str, dropped: Dropped) -> None:

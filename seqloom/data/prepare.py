@@ -11,7 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -181,7 +181,9 @@ def _write_all(
     if not any(_usable(example) for _, example in train):
         names = " and ".join(chain.from_iterable(train.names()))
         raise DataError(f"{names}: no sentence pair with text on both sides, expected a corpus to train on")
-    train_examples, valid_examples = (train, valid) if valid else hold_out(train, config.valid_share, has_tags(config))
+    train_examples, valid_examples = (
+        (train, valid) if valid else hold_out(train, config.valid_share, has_tags(config), say)
+    )
     say("Learning the vocabulary ...")
     tokenizers = _train_tokenizers(config, train_examples, {n for n, group in enumerate(train.groups) if group.turned})
     tokenizers = {name: _with_terms(tokenizer, config.terms) for name, tokenizer in tokenizers.items()}
@@ -220,7 +222,7 @@ def _write_all(
     return {
         "train_pairs": len(stores["train"]),
         "valid_pairs": len(stores["valid"]),
-        "train_tokens": [int(stores["train"].src.lengths.sum()), int(stores["train"].tgt.lengths.sum())],
+        "train_tokens": [stores["train"].src.tokens.size, stores["train"].tgt.tokens.size],
         "longest_source": int(stores["train"].src.lengths.max()) - has_tags(config),
         "length_ratio": list(LengthRatio.of(stores["train"].src.lengths, stores["train"].tgt.lengths)),
         "dropped": {"train": dict(train_dropped.counts), "valid": dict(valid_dropped.counts)},
@@ -269,10 +271,12 @@ class Part:
     chosen: NDArray[np.bool_]
 
     def __iter__(self) -> Iterator[tuple[int, Example]]:
-        return compress(self.files, self.chosen)
+        return compress(self.files, self.chosen.tobytes())
 
 
-def hold_out(files: PairFiles, share: float, several_directions: bool = False) -> tuple[Part, Part]:
+def hold_out(
+    files: PairFiles, share: float, several_directions: bool = False, say: Say = lambda text: None
+) -> tuple[Part, Part]:
     """Parts a corpus in two, the second with ``share`` of the usable pairs, chosen by a hash of the source.
 
     All pairs with one source fall on one side, so no validation source is trained on; the choice
@@ -280,9 +284,9 @@ def hold_out(files: PairFiles, share: float, several_directions: bool = False) -
     much of the second part stays in the first. With ``several_directions`` a target may be the source
     of another pair, so all pairs fall on one side that share any text, directly or through others.
     """
-    hashes = (_hash(text) if _usable(example) else 0 for _, example in files for text in (example.src, example.tgt))
-    texts = np.fromiter(hashes, dtype=np.uint64).reshape(-1, 2)
-    keys = _linked(texts) if several_directions else texts[:, 0]
+    keys = _linked(_hashes(files, 2, say).reshape(-1, 2)) if several_directions else _hashes(files, 1, say)
+    if any(group.turned for group in files.groups):
+        keys = np.tile(keys, 2)  # all of them follow once more, in the same order
     sources, counts = np.unique(keys[keys > 0], return_counts=True)
     if len(sources) < 2:
         raise DataError(
@@ -292,12 +296,38 @@ def hold_out(files: PairFiles, share: float, several_directions: bool = False) -
     fewest = int(counts.min())
     wanted = max(fewest, min(MAX_HELD_OUT, round(share * int(counts.sum()))))
     light = counts <= max(fewest, wanted // 100)
-    chosen = np.isin(keys, sources[light][np.cumsum(counts[light]) <= wanted])
+    held_out = sources[light][np.cumsum(counts[light]) <= wanted]
+    chosen = keys <= held_out[-1]  # nearly all are told apart by this alone
+    chosen[chosen] = np.isin(keys[chosen], held_out)
     return Part(files, ~chosen), Part(files, chosen)
 
 
+def _hashes(files: PairFiles, sides: int, say: Say) -> NDArray[np.uint64]:
+    """Of the source of each pair, or of its source and its target; 0 for one that is not usable.
+
+    Groups that are turned round are left out.
+    """
+
+    def of(example: Example) -> Iterable[int]:
+        return map(_hash, (example.src, example.tgt)[:sides]) if _usable(example) else (0,) * sides
+
+    examples = chain.from_iterable(group for group in files.groups if not group.turned)
+    parts, done = [np.empty(0, np.uint64)], 0
+    while len(part := np.fromiter(chain.from_iterable(map(of, islice(examples, TOLD_EVERY))), np.uint64)):
+        parts.append(part)
+        done += len(part) // sides
+        if done % TOLD_EVERY == 0:
+            say(f"Reading the corpus: {done:,} pairs so far ...")
+    return np.concatenate(parts)
+
+
 def _usable(example: Example) -> bool:
-    return not example.left_out and bool(normalize(example.src) and normalize(example.tgt))
+    return not example.left_out and _has_text(example.src) and _has_text(example.tgt)
+
+
+def _has_text(text: str) -> bool:
+    """Whether anything is left of it when it is normalized."""
+    return bool(text.replace(SPACE, " ").strip())
 
 
 def _hash(text: str) -> int:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import chain
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.data.corpus import Corpus, Sentences
+from seqloom.data.corpus import Corpus, Sentences, map_tokens
 from seqloom.data.tokenizers import UNK, Tokenizer
 
 CHUNK = 20_000
@@ -35,6 +36,7 @@ class SubwordRegularization:
     def __init__(
         self, corpus: Corpus, src_tokenizer: Tokenizer, tgt_tokenizer: Tokenizer, dropout: float, max_length: int
     ) -> None:
+        self.folder = corpus.folder
         self.sides = ((corpus.src, src_tokenizer), (corpus.tgt, tgt_tokenizer))
         self.dropout = dropout
         self.max_length = max_length
@@ -51,17 +53,19 @@ class SubwordRegularization:
         self, side: Sentences, tokenizer: Tokenizer, rows: NDArray[np.int64], seeds: np.random.SeedSequence
     ) -> Sentences:
         tags = frozenset(tokenizer.tags)
+        dtype = side.tokens.dtype
         lengths = np.zeros(len(side.lengths), np.int64)
-        parts = [np.empty(0, side.tokens.dtype)]
-        for start in range(0, len(rows), CHUNK):
-            chunk = rows[start : start + CHUNK]
-            stored = [side[row].tolist() for row in chunk]
-            (seed,) = seeds.spawn(1)[0].generate_state(1)
-            drawn = tokenizer.sampled(tokenizer.decode(stored), self.dropout, int(seed))
-            cut = [self._choose(old, new, tags) for old, new in zip(stored, drawn, strict=True)]
-            lengths[chunk] = list(map(len, cut))
-            parts.append(np.fromiter(chain.from_iterable(cut), side.tokens.dtype))
-        return Sentences(np.concatenate(parts), np.concatenate([[0], np.cumsum(lengths)]))
+        with TemporaryFile(dir=self.folder) as file:  # where there was room for the corpus itself
+            for start in range(0, len(rows), CHUNK):
+                chunk = rows[start : start + CHUNK]
+                stored = [side[row].tolist() for row in chunk]
+                side.release()
+                (seed,) = seeds.spawn(1)[0].generate_state(1)
+                drawn = tokenizer.sampled(tokenizer.decode(stored), self.dropout, int(seed))
+                cut = [self._choose(old, new, tags) for old, new in zip(stored, drawn, strict=True)]
+                lengths[chunk] = list(map(len, cut))
+                file.write(np.fromiter(chain.from_iterable(cut), dtype).data)
+            return Sentences(map_tokens(file, dtype), np.concatenate([[0], np.cumsum(lengths)]), file)
 
     def _choose(self, stored: list[int], drawn: list[int], tags: frozenset[int]) -> list[int]:
         tagged = next((i for i, token in enumerate(stored) if token not in tags), len(stored))

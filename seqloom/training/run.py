@@ -30,7 +30,7 @@ from seqloom.training.checkpoint import latest_whole, path_of, read_state
 from seqloom.training.log import Display, clock
 from seqloom.training.loop import CHECKPOINTS, Trainer
 from seqloom.training.planning import Trial
-from seqloom.training.process import choose_precision, environment
+from seqloom.training.process import choose_precision, could_be_faster, environment, missed
 from seqloom.training.timeline import Timeline
 
 PASSES, FEWEST_STEPS = 20, 1_000
@@ -60,7 +60,7 @@ def train(
         RunError: if the folder holds something else, or a run with other settings or data.
     """
     started = time.perf_counter() if started is None else started
-    earlier = _read_run(folder)
+    earlier = read_run(folder)
     found = latest_whole(folder / "checkpoints", display.say)
     plan = Plan(**earlier["plan"]) if earlier else Plan()
     config = configured(plan.settings)
@@ -127,6 +127,8 @@ def train(
     if found:
         trainer.resume(*found)
         display.say(f"Resuming at step {trainer.progress.step:,} of {'about ' if budget else ''}{timeline.total:,}.")
+    if hints := missed(device):
+        display.say(could_be_faster(hints))
     try:
         trainer.run()
     finally:
@@ -222,7 +224,12 @@ def _steps_for(task: Task, training: TrainingConfig) -> int:
     return max(FEWEST_STEPS, round(PASSES * updates))
 
 
-def _read_run(folder: Path) -> dict[str, Any] | None:
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The run.json of a run folder; None where there is no run, but may be one.
+
+    Raises:
+        RunError: if the folder holds something else.
+    """
     path = folder / "run.json"
     if not folder.exists():
         return None

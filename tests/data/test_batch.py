@@ -21,6 +21,12 @@ def test_a_batch_is_shifted_right_and_padded_at_the_end(tmp_path):
     assert {batch.src.dtype, batch.tgt.dtype, batch.targets.dtype} == {torch.int64}
 
 
+def test_what_the_decoder_reads_is_what_it_must_say_after_its_start(tmp_path):
+    corpus = store(tmp_path, [("5", " ".join(["7"] * (i % 5 + 1))) for i in range(11)])
+    rows = np.arange(11)[::-1]
+    assert collate(corpus, rows).tgt.tolist() == corpus.tgt.padded(rows, PAD, before=BOS).tolist()
+
+
 def test_a_batch_moves_as_a_whole(tmp_path):
     batch = collate(store(tmp_path, [("5 6", "8")]), np.array([0]))
     moved = batch.to(torch.device("meta"))

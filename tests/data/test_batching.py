@@ -1,5 +1,7 @@
+import threading
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,20 @@ def test_no_batch_exceeds_the_budget_and_every_pair_is_in_one(pairs, budget, ran
         assert len(joined) * max(src[joined].max(), tgt[joined].max()) > budget
 
 
+@given(lengths, st.sampled_from([41, 16_383, 16_384, 65_536]), st.sampled_from([np.int32, np.int64]))
+def test_the_order_of_a_plan_is_that_of_its_definition(pairs, longest, dtype):
+    src, tgt = (np.array([*(pair[side] for pair in pairs), longest], dtype) for side in (0, 1))
+    order = np.random.default_rng(len(pairs)).permutation(len(src))
+
+    def place(at: int) -> tuple[int, int, int]:
+        bound = max(src[order[at]], tgt[order[at]])
+        surplus = int(src[order[at]]) - int(tgt[order[at]]) + at % 3 - 1
+        return int(bound), surplus if bound % 2 else -surplus, at
+
+    expected = [order[at] for at in sorted(range(len(order)), key=place)]
+    assert [row for rows in plan_batches(src, tgt, 65_536, order) for row in rows] == expected
+
+
 def test_short_pairs_come_first_in_a_plan():
     src = np.array([7, 2, 5, 3, 11])
     (*_, last) = batches = plan_batches(src, src, 11, np.arange(5))
@@ -80,6 +96,15 @@ def test_the_order_is_a_function_of_seed_and_epoch(corpus):
     assert [rows.tolist() for rows in stream.plan(2)] == epoch_of(corpus, 3, 2)
     plans = [epoch_of(corpus, seed, epoch) for seed in (3, 4) for epoch in (0, 1, 2)]
     assert len({str(plan) for plan in plans}) == 6
+
+
+def test_the_order_is_that_of_all_runs_before(corpus):
+    """A run is resumed to the bit, by a later program too."""
+    random = np.random.Generator(np.random.PCG64([3, 2]))
+    order = random.permutation(211)
+    planned = plan_batches(corpus.src.lengths + 1, corpus.tgt.lengths + 1, BUDGET, order)
+    expected = [planned[i].tolist() for i in random.permutation(len(planned))]
+    assert epoch_of(corpus, 3, 2) == expected
 
 
 def test_lengths_come_mixed(corpus):
@@ -117,6 +142,42 @@ def test_a_restored_position_gives_exactly_the_rest(corpus):
         second.load_state_dict(state)
         assert second.state_dict() == state
         assert [content(batch) for batch in islice(second, len(whole) - seen)] == whole[seen:]
+
+
+class Watched:
+    """What an epoch sees, and which ones have been asked for, by which thread."""
+
+    def __init__(self, corpus: Corpus, damaged: int = -1) -> None:
+        self.corpus, self.damaged = corpus, damaged
+        self.asked: dict[int, str] = {}
+
+    def __call__(self, rows: NDArray[np.int64], seed: int, epoch: int) -> Corpus:
+        self.asked[epoch] = threading.current_thread().name
+        if epoch == self.damaged:
+            raise MemoryError("too much")
+        return self.corpus
+
+
+def test_the_next_epoch_is_planned_from_the_middle_of_one_and_once(corpus):
+    watched = Watched(corpus)
+    batches = TrainingBatches(corpus, BUDGET, seed=3, resample=watched)
+    half = len(batches.plan(0)) // 2
+    stream = iter(batches)
+    list(islice(stream, half))
+    assert list(watched.asked) == [0]
+    next(stream)
+    size = len(batches.plan(0))
+    list(islice(stream, size - half + 3))
+    assert list(watched.asked) == [0, 1]
+    assert threading.main_thread().name not in watched.asked.values()
+
+
+def test_what_goes_wrong_in_planning_is_raised_where_the_epoch_begins(corpus):
+    batches = TrainingBatches(corpus, BUDGET, seed=3, resample=Watched(corpus, damaged=1))
+    stream = iter(batches)
+    assert len(list(islice(stream, len(batches.plan(0))))) == len(batches.plan(0))
+    with pytest.raises(MemoryError, match="too much"):
+        next(stream)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +299,7 @@ def test_a_sample_of_rows_is_fixed_and_no_larger_than_what_there_is():
         assert sample_rows(211, at_most).tolist() == list(range(211))
 
 
-def padding_of(src: NDArray[np.int64], tgt: NDArray[np.int64], batch_tokens: int) -> float:
+def padding_of(src: NDArray[np.integer[Any]], tgt: NDArray[np.integer[Any]], batch_tokens: int) -> float:
     order = np.random.default_rng(1).permutation(len(src))
     positions = sum(
         len(rows) * int(src[rows].max() + tgt[rows].max()) for rows in plan_batches(src, tgt, batch_tokens, order)

@@ -1,5 +1,9 @@
+import gc
+import io
 import json
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqloom.data import corpus as corpus_module
-from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
+from seqloom.data.corpus import Corpus, Dropped, Sentences, require_pairs, write_corpus
 from seqloom.data.readers import Example
 from seqloom.errors import DataError
 
@@ -165,6 +169,142 @@ def test_progress_is_told(tmp_path, monkeypatch):
     assert told == [2, 4, 5]
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+class Unhurried(Numbers):
+    """The later chunks are done sooner."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        time.sleep(0.001 * (53 - int(texts[0].split()[0])) / 5 if texts[0] else 0)
+        return super().encode(texts)
+
+
+MANY = [(f"{i} 7", "" if i % 11 == 3 else f"{i} 8 9") for i in range(53)]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 7])
+@pytest.mark.parametrize("chunk", [1, 5, 97])
+def test_what_is_stored_depends_neither_on_the_threads_nor_on_the_chunks(tmp_path, monkeypatch, cores, chunk):
+    lists = Numbers().encode([text for text, other in MANY if other])
+    monkeypatch.setattr(corpus_module, "CHUNK", chunk)
+    monkeypatch.setattr(corpus_module, "_cores", lambda: cores)
+    examples = [(int(i > 30), Example(*pair, i + 1)) for i, pair in enumerate(MANY)]
+    log = io.StringIO()
+    dropped = Dropped(log)
+    corpus = write_corpus(tmp_path / "s", examples, GROUPS, Unhurried(), Numbers(70_000), 7, dropped, tags=[91, 92])
+    assert [corpus.src[i].tolist()[1:] for i in range(len(corpus))] == lists
+    assert log.getvalue() == "".join(
+        f"{'b.tsv' if i > 30 else 'a.zh'}:{i + 1}{'' if i > 30 else f' and a.en:{i + 1}'}\tan empty target\n"
+        for i in range(3, 53, 11)
+    )
+    # All at once, by numpy's own hand.
+    kept = [i for i, pair in enumerate(MANY) if pair[1]]
+    arrays = {
+        "src.offsets.npy": np.cumsum([0, *[3] * len(kept)]),
+        "tgt.offsets.npy": np.cumsum([0, *[3] * len(kept)]),
+        "group.npy": np.array([int(i > 30) for i in kept], np.int32),
+        "line.npy": np.array(kept) + 1,
+    }
+    stored = files_of(tmp_path / "s")
+    for name, array in arrays.items():
+        expected = io.BytesIO()
+        np.save(expected, array)
+        assert stored[name] == expected.getvalue()
+    assert stored["src.bin"] == np.array([[91 + (i > 30), i, 7] for i in kept], "<u2").tobytes()
+    assert stored["tgt.bin"] == np.array([[i, 8, 9] for i in kept], "<u4").tobytes()
+
+
+def test_chunks_are_tokenized_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_module, "CHUNK", 1)
+    monkeypatch.setattr(corpus_module, "_cores", lambda: 2)
+    meeting = threading.Barrier(2, timeout=20)
+
+    class Sociable(Numbers):
+        def encode(self, texts: Sequence[str]) -> list[list[int]]:
+            meeting.wait()
+            return super().encode(texts)
+
+    examples = [(1, Example("5", "6", i)) for i in range(4)]
+    assert len(write_corpus(tmp_path / "s", examples, GROUPS, Sociable(), Numbers(), 7, Dropped())) == 4
+
+
+def test_no_more_is_read_ahead_than_can_be_tokenized(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_module, "CHUNK", 1)
+    monkeypatch.setattr(corpus_module, "_cores", lambda: 2)
+    stored, ahead = [0], []
+
+    def examples() -> Iterator[tuple[int, Example]]:
+        for i in range(41):
+            ahead.append(i - stored[-1])
+            yield 1, Example("5", "6", i)
+
+    write_corpus(tmp_path / "s", examples(), GROUPS, Numbers(), Numbers(), 7, Dropped(), stored.append)
+    assert 1 < max(ahead) <= 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DataError("a.zh:6: no"), MemoryError])
+@pytest.mark.parametrize("where", ["reading", "tokenizing"])
+def test_what_goes_wrong_ends_all_threads(tmp_path, monkeypatch, error, where):
+    monkeypatch.setattr(corpus_module, "CHUNK", 1)
+    monkeypatch.setattr(corpus_module, "_cores", lambda: 3)
+
+    class Failing(Numbers):
+        def encode(self, texts: Sequence[str]) -> list[list[int]]:
+            if where == "tokenizing" and texts == ["5 6"]:
+                raise error
+            return super().encode(texts)
+
+    def examples() -> Iterator[tuple[int, Example]]:
+        for i in range(23):
+            if where == "reading" and i == 6:
+                raise error
+            yield 1, Example("5 6" if i == 6 else "5", "6", i)
+
+    before = set(threading.enumerate())
+    with pytest.raises(error if isinstance(error, type) else DataError):
+        write_corpus(tmp_path / "s", examples(), GROUPS, Failing(), Numbers(), 7, Dropped())
+    assert set(threading.enumerate()) == before
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_what_is_read_of_a_large_file_does_not_stay_in_memory(tmp_path, monkeypatch, is_large):
+    resident = Path("/proc/self/smaps")
+    if not resident.exists():
+        pytest.skip("needs Linux")
+    path = tmp_path / "src.bin"
+    np.arange(1 << 22).astype("<u2").tofile(path)
+    np.save(tmp_path / "src.offsets.npy", np.arange(0, (1 << 22) + 1, 1 << 10))
+    monkeypatch.setattr(corpus_module, "MAPPED_BYTES", (1 << 23) - is_large)
+    sentences = Sentences.open(tmp_path, "src", "<u2")
+
+    def kilobytes() -> int:
+        return int(resident.read_text().partition(str(path))[2].partition("Rss:")[2].split()[0])
+
+    read = [sentences.padded(np.arange(start, start + 64), 0)[:, [0, 1, 1023]] for start in range(0, 1 << 12, 64)]
+    assert np.array_equal(np.concatenate(read), (1 << 10) * np.arange(1 << 12)[:, None] % (1 << 16) + [0, 1, 1023])
+    assert kilobytes() == (0 if is_large else 1 << 23 >> 10)
+    assert sentences[3].tolist() == list(range(3 << 10, 4 << 10))
+    assert kilobytes() > 0
+    sentences.release()
+    assert kilobytes() == 0
+    assert sentences[3].tolist() == list(range(3 << 10, 4 << 10))
+
+
+def test_a_store_is_closed_when_it_is_no_longer_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_module, "MAPPED_BYTES", 0)
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("needs Linux")
+    before = len(list(descriptors.iterdir()))
+    corpus = store(tmp_path, PAIRS)
+    assert len(list(descriptors.iterdir())) > before
+    del corpus
+    gc.collect()
+    assert len(list(descriptors.iterdir())) == before
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "missing", "no offsets", "no about"])
 def test_a_store_that_is_not_whole_is_not_opened(tmp_path, damage):
     folder = tmp_path / "store"
@@ -183,12 +323,14 @@ def test_a_store_that_is_not_whole_is_not_opened(tmp_path, damage):
         Corpus(folder)
 
 
-@pytest.fixture(scope="module")
-def long_store(tmp_path_factory) -> Corpus:
+@pytest.fixture(scope="module", params=[True, False], ids=["mapped", "read"])
+def long_store(tmp_path_factory, request) -> Iterator[Corpus]:
     random = np.random.default_rng(1)
     lengths = random.integers(1, 24, size=(53, 2))
     texts = [tuple(" ".join(map(str, random.integers(4, 101, n))) for n in pair) for pair in lengths]
-    return store(tmp_path_factory.mktemp("long"), texts)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_module, "MAPPED_BYTES", 1 << 20 if request.param else 0)
+        yield store(tmp_path_factory.mktemp("long"), texts)  # type: ignore[arg-type]
 
 
 token = st.one_of(st.none(), st.integers(0, 3))

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqloom.config import DataConfig
+from seqloom.data import corpus as corpus_module
 from seqloom.data import prepare as prepare_module
 from seqloom.data.corpus import Corpus
 from seqloom.data.prepare import MAX_HELD_OUT, Prepared, hold_out, prepare_pairs
 from seqloom.data.readers import Example, Options, PairFiles
+from seqloom.data.tokenizers import normalize
 from seqloom.errors import DataError
 
 Pairs = Sequence[tuple[str, str]]
@@ -394,6 +396,21 @@ def test_sources_that_are_all_frequent_are_held_out_whole(tmp_path):
     train, valid = parts(tmp_path, [(source, f"t{i}") for i in range(7) for source in "abc"], 0.01)
     assert (len(train), len(valid)) == (14, 7)
     assert len({example.src for example in valid}) == 1
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from(" \u3000\u2581\xa0\u2028"))))
+def test_there_is_text_where_normalizing_leaves_some(text):
+    assert prepare_module._has_text(text) == bool(normalize(text))
+
+
+def test_progress_is_told_of_reading_and_of_storing(house, monkeypatch):
+    monkeypatch.setattr(prepare_module, "TOLD_EVERY", 50)
+    monkeypatch.setattr(corpus_module, "CHUNK", 10)
+    house.prepare()
+    assert [said for said in house.said if "so far" in said] == [
+        *(f"Reading the corpus: {n} pairs so far ..." for n in (50, 100, 150, 200)),
+        *(f"Storing the train corpus: {n} pairs so far ..." for n in (50, 100, 150, 200)),
+    ]
 
 
 def test_unusable_pairs_are_no_candidates(tmp_path):

@@ -3,11 +3,12 @@
 import bz2
 import contextlib
 import gzip
+import io
 import lzma
 import re
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from seqloom.data.readers import (
     read_pairs,
 )
 from seqloom.data.readers import lines as lines_module
+from seqloom.data.readers.lines import read_whole_lines
 from seqloom.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
@@ -78,6 +80,46 @@ def test_any_text_is_read_as_it_was_written(tmp_path_factory, lines, windows):
     end = "\r\n" if windows else "\n"
     path.write_bytes(b"\xef\xbb\xbf" + "".join(line + end for line in lines).encode())
     assert list(read_lines(path)) == lines
+
+
+def one_by_one(content: bytes, limit: int) -> Iterator[str]:
+    """The lines of a file with their ends, by its definition; at last what is wrong with one."""
+    number, offset = 1, len(content) - len(content.removeprefix(BOM))
+    for raw in io.BytesIO(content.removeprefix(BOM)):
+        if len(raw.removesuffix(b"\n").removesuffix(b"\r")) > limit:
+            yield f"{number}: the line is longer than {limit} bytes"
+            return
+        try:
+            yield raw.decode()
+        except UnicodeDecodeError as error:
+            yield f"{number}: byte {raw[error.start]:#04x} at offset {offset + error.start} is not valid"
+            return
+        number, offset = number + 1, offset + len(raw)
+
+
+pieces = st.sampled_from([b"\n", b"\r\n", b"\r", b"a", "日".encode(), "é".encode(), b"\xe6", b"\xff", BOM])
+
+
+@given(st.lists(pieces, max_size=41).map(b"".join), st.integers(1, 23), st.sampled_from([5, 1 << 24]))
+def test_lines_do_not_depend_on_the_blocks_that_are_read(tmp_path_factory, content, size, limit):
+    path = write(tmp_path_factory.mktemp("blocks") / "a.txt", content)
+    expected = list(one_by_one(content, limit))
+    for reader in (read_whole_lines, read_lines):
+        lines: list[str] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lines_module, "BLOCK_BYTES", size)
+            patch.setattr(lines_module, "MAX_LINE_BYTES", limit)
+            try:
+                for line in reader(path):
+                    lines.append(line)  # noqa: PERF402 - those before an error count
+            except DataError as error:
+                lines.append(str(error).removeprefix(f"{path}:"))
+        assert len(lines) == len(expected)
+        for line, right in zip(lines, expected, strict=True):
+            whole = reader is read_whole_lines or not right.endswith("\n")
+            assert (
+                line.startswith(right) if ": " in right else line == (right if whole else right[:-1].removesuffix("\r"))
+            )
 
 
 @pytest.mark.parametrize(

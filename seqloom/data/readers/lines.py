@@ -1,7 +1,8 @@
 """Text files: their lines, and two of them line by line."""
 
+import io
 from collections.abc import Iterator
-from itertools import count, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 from seqloom.data.readers.compression import open_bytes
@@ -10,6 +11,9 @@ from seqloom.errors import DataError
 
 MAX_LINE_BYTES = 1 << 24
 """A line of more than 16 MiB is no sentence; reading on would only fill the memory."""
+
+BLOCK_BYTES = 1 << 16
+"""Read and decoded together, with what is left of the line before."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -31,27 +35,59 @@ def read_whole_lines(path: Path) -> Iterator[str]:
     A line ends at ``\n`` or ``\r\n`` and nowhere else: U+2028, NEL and form feed are text. A byte
     order mark at the start is no text.
     """
-    offset = 0
-    with open_bytes(path) as file:
-        for number in count(1):
-            raw = file.readline(MAX_LINE_BYTES + len(b"\r\n"))
-            if number == 1 and raw.startswith(BOM):
-                raw, offset = raw.removeprefix(BOM), len(BOM)
-            if not raw:
-                return
-            if len(raw) > MAX_LINE_BYTES and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > MAX_LINE_BYTES:
-                raise DataError(
-                    f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a sentence; "
-                    f"put each sentence on a line of its own"
-                )
-            yield decode_line(raw, path, number, offset)
-            offset += len(raw)
+    for text in _read_text(path):
+        *lines, last = text.split("\n")
+        yield from (f"{line}\n" for line in lines)
+        if last:
+            yield last
 
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yields the lines of a UTF-8 file without their ends; see :func:`read_whole_lines`."""
-    for line in read_whole_lines(path):
-        yield line[:-1].removesuffix("\r") if line.endswith("\n") else line
+    for text in _read_text(path):
+        *lines, last = text.split("\n")
+        yield from (line.removesuffix("\r") for line in lines) if "\r" in text else lines
+        if last:
+            yield last
+
+
+def _read_text(path: Path) -> Iterator[str]:
+    """Yields the text of a file, some whole lines at a time."""
+    number, offset = 1, 0
+    with open_bytes(path) as file:
+        rest = file.read(len(BOM))
+        if rest == BOM:
+            rest, offset = b"", len(BOM)
+        while more := file.read(max(BLOCK_BYTES, len(rest))):
+            lines, end, rest = (rest + more).rpartition(b"\n")
+            block = lines + end
+            if len(rest) > MAX_LINE_BYTES + len(b"\r\n"):
+                block, rest = block + rest, b""
+            yield from _decode_lines(block, path, number, offset)
+            number += block.count(b"\n")
+            offset += len(block)
+        yield from _decode_lines(rest, path, number, offset)
+
+
+def _decode_lines(block: bytes, path: Path, number: int, offset: int) -> Iterator[str]:
+    """The text of a block at once; line by line, up to the one that is wrong, where one may be."""
+    if len(block) <= MAX_LINE_BYTES:
+        try:
+            text = block.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+        else:
+            yield text
+            return
+    for raw in io.BytesIO(block):
+        if len(raw) > MAX_LINE_BYTES and len(raw.removesuffix(b"\n").removesuffix(b"\r")) > MAX_LINE_BYTES:
+            raise DataError(
+                f"{path}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a sentence; "
+                f"put each sentence on a line of its own"
+            )
+        yield decode_line(raw, path, number, offset)
+        number += 1
+        offset += len(raw)
 
 
 def read_pairs(src: Path, tgt: Path) -> Iterator[Example]:

@@ -33,7 +33,11 @@ RESERVED = "\u2585"
 """SentencePiece learns nothing from a sentence that holds this."""
 
 MAX_TRAINING_CHARACTERS = 50_000_000
-"""Of a larger corpus a part is counted: SentencePiece holds up to 100 bytes for each character."""
+"""Of a larger corpus a part is counted."""
+
+LONG_WORD, LONG_WORD_WEIGHT = 16, 10
+"""SentencePiece holds a word once however often it is seen, and up to 150 bytes for each of its characters. One
+of more than so many hardly comes twice: in Chinese it is a whole sentence. Its characters count so many times."""
 
 SMOOTHING = 0.2
 """The exponent alpha of a sampled unigram segmentation's probability (Kudo 2018, section 3.3)."""
@@ -82,7 +86,7 @@ class SentencePiece:
         Raises:
             DataError: if there is no text at all.
         """
-        sentences = _sample(text for text in map(normalize, texts) if text)
+        sentences = _sample(texts)
         if not sentences:
             raise DataError("there is no text to learn a vocabulary from")
         room = vocab_size - NUM_SPECIAL - NUM_BYTES
@@ -147,8 +151,12 @@ class SentencePiece:
         return model_proto.model_type(self._model)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, without begin and end; an empty text has none."""
-        ids: list[list[int]] = self._processor.encode([normalize(text) for text in texts], out_type=int)
+        """Token ids of each text, without begin and end; an empty text has none.
+
+        On one thread: who has many texts calls it on several.
+        """
+        normalized = [normalize(text) for text in texts]
+        ids: list[list[int]] = self._processor.encode(normalized, out_type=int, num_threads=1)
         return ids
 
     def sampled(self, texts: Sequence[str], dropout: float, seed: int) -> list[list[int]]:
@@ -243,19 +251,25 @@ def _special(processor: sentencepiece.SentencePieceProcessor, role: str, name: s
     return token, piece
 
 
-def _sample(sentences: Iterable[str]) -> list[str]:
-    """All sentences, or an even share of a corpus too large to count pieces in."""
+def _sample(texts: Iterable[str]) -> list[str]:
+    """All texts, normalized, or an even share of a corpus too large to count pieces in."""
     kept: list[str] = []
     size, step = 0, 1
-    for index, sentence in enumerate(sentences):
+    for index, text in enumerate(texts):
         if index % step == 0:
-            kept.append(sentence)
-            size += len(sentence)
+            kept.append(normalize(text))
+            size += _weight(kept[-1])
             if size > MAX_TRAINING_CHARACTERS:
                 # By an odd number: where sources and targets come in turn, both stay.
                 kept, step = kept[::3], step * 3
-                size = sum(map(len, kept))
-    return kept
+                size = sum(map(_weight, kept))
+    return [sentence for sentence in kept if sentence]
+
+
+def _weight(sentence: str) -> int:
+    """Its characters, as far as they cost memory to learn from."""
+    rare = sum(len(word) for word in sentence.split(" ") if len(word) > LONG_WORD)
+    return len(sentence) + (LONG_WORD_WEIGHT - 1) * rare
 
 
 def _rare_characters(sentences: Iterable[str], coverage: float, limit: int) -> re.Pattern[str]:

@@ -26,7 +26,11 @@ def normalize(text: str) -> str:
     White space is what ``str.split`` takes for it (ideographic space, U+2028, form feed ...), and
     U+2581. Nothing else is changed: full-width forms, case and quotes are the writer's.
     """
-    return " ".join(unicodedata.normalize("NFC", text).replace(SPACE, " ").split())
+    text = unicodedata.normalize("NFC", text)
+    # Of all white space U+0020 alone counts as printable, so a glance tells most texts that are clean.
+    if text.isprintable() and "  " not in text and SPACE not in text and text.strip() == text:
+        return text
+    return " ".join(text.replace(SPACE, " ").split())
 
 
 class Encoder(Protocol):

@@ -156,6 +156,27 @@ def test_a_large_corpus_is_sampled_evenly_from_both_sides(monkeypatch):
     assert subwords._sample(iter(texts)) == texts
 
 
+def test_long_words_weigh_more_in_a_sample(monkeypatch):
+    monkeypatch.setattr(subwords, "MAX_TRAINING_CHARACTERS", 10_007)
+    short = ["我 爱 购物 " * 3 for _ in range(400)]
+    assert len(subwords._sample(short)) == 400
+    kept = subwords._sample(["我爱购物" * 5 for _ in range(400)])
+    assert 10_007 // 3 - 200 < 200 * len(kept) <= 10_007
+
+
+def test_what_is_not_sampled_is_not_normalized(monkeypatch):
+    monkeypatch.setattr(subwords, "MAX_TRAINING_CHARACTERS", 1009)
+    seen: list[str] = []
+
+    def normalized(text: str) -> str:
+        seen.append(text)
+        return normalize(text)
+
+    monkeypatch.setattr(subwords, "normalize", normalized)
+    subwords._sample(f"text {i:05d}" for i in range(10_000))
+    assert len(seen) < 1000
+
+
 @pytest.mark.parametrize("model", [b"", b"\0", b"this is a text\n", b"\xff" * 1009], ids=["empty", "nul", "text", "ff"])
 def test_what_is_no_model_is_refused(model):
     with pytest.raises(ModelFolderError, match=r"^x/src\.model: (is not a SentencePiece model|the special tokens are)"):

@@ -1,5 +1,6 @@
 """What holds for every tokenizer, by the name that a recipe gives it."""
 
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -63,6 +64,24 @@ def test_any_text_has_tokens_and_they_have_a_text(name, tokenizer, text):
     if name in LOSSLESS:
         assert UNK not in ids
         assert back == normalize(text)
+
+
+def by_its_definition(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).replace("\u2581", " ").split())
+
+
+@given(st.text(st.one_of(st.characters(), st.sampled_from(" \u3000\u2581\xa0\n"))))
+def test_a_text_is_normalized_by_its_definition(text):
+    assert normalize(text) == by_its_definition(text)
+
+
+def test_so_is_every_character_in_every_place():
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        assert normalize(f"a{character}b") == by_its_definition(f"a{character}b")
+        if not character.isprintable() or unicodedata.combining(character):
+            for text in (character, f"{character}b", f"a{character}"):
+                assert normalize(text) == by_its_definition(text)
 
 
 def test_several_texts_are_cut_as_if_each_were_alone(tokenizer):

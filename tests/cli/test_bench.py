@@ -1,0 +1,167 @@
+"""seqloom bench: one table or one JSON object, and nothing left behind."""
+
+import hashlib
+import itertools
+import json
+import tempfile
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqloom.cli import bench, train
+from seqloom.cli.recipe_options import FLAGS
+from seqloom.training import allocator
+from seqloom.training.loop import Trainer
+from tests.cli.test_cli import seqloom
+
+__all__ = ["seqloom"]  # the fixture
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in folder.rglob("*")
+    }
+
+
+def left_in(temporary: Path) -> list[Path]:
+    """What is there, beside a cache that torch makes."""
+    return [path for path in temporary.iterdir() if not path.name.startswith("torchinductor")]
+
+
+def sets(settings: dict[str, Any]) -> list[str]:
+    return [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
+
+
+def test_a_recipe_is_measured(seqloom: Any, toy_settings: dict[str, Any], temporary: Path) -> None:
+    result = seqloom("bench", "train", *sets(toy_settings), "--seconds=0.2", "--threads=1,2", "--json")
+    assert result.status == 0, result.err
+    report = json.loads(result.out)
+    assert [speed["threads"] for speed in report["speeds"]] == [1, 2]
+    assert report["speeds"][0]["workers"] == 1
+    assert report["precision"] == "float32"
+    assert report["environment"]["allocator"] == allocator.in_use()
+    assert report["speeds"][0]["utilisation"]["reached"] > 0
+    assert not report["interrupted"]
+    assert left_in(temporary) == []
+
+
+def test_a_run_is_only_read(seqloom: Any, toy_run: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(toy_run)
+    monkeypatch.setattr(allocator, "in_use", lambda: "glibc")
+    result = seqloom("bench", "train", toy_run, "--seconds=0.2", "--threads=1", "--precision=bfloat16")
+    assert result.status == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].startswith("translate on cpu (")
+    assert lines[0].endswith("matrix products in bfloat16, memory from glibc")
+    for row in (
+        "target tokens/s", "  least to most", "a step", "  waiting for data", "  forward and loss", "  backward",
+        "  optimizer", "  other", "a pass over the data", "padding", "peak memory", "matrix products",
+        "  made alone", "  target tokens/s if they were all", "  share of that reached",
+    ):  # fmt: skip
+        assert sum(line.startswith(f"{row}  ") for line in lines) == 1, row
+    assert lines[-1] == f"Could be faster: {allocator.ADVICE}."
+    assert contents(toy_run) == before
+    assert left_in(temporary) == []
+    assert "pairs to train on" not in result.err  # it was prepared already
+
+
+def test_settings_go_before_those_of_the_run(seqloom: Any, toy_run: Path) -> None:
+    options = "--set", "model.num_layers=1", "--set", "data.vocab_size=301", "--seconds=0.1", "--threads=1", "--json"
+    before = contents(toy_run)
+    result = seqloom("bench", "train", toy_run, *options)
+    assert "pairs to train on" in result.err  # another vocabulary, prepared elsewhere
+    report = json.loads(result.out)
+    run = json.loads((toy_run / "model" / "config.json").read_text(encoding="utf-8"))
+    assert report["parameters"] < run["training"]["parameters"]
+    assert contents(toy_run) == before
+
+
+@pytest.mark.parametrize(("after", "status", "columns"), [(2, 130, 0), (5, 130, 1), (None, 0, 2)])
+def test_stopped_it_shows_what_was_measured(
+    seqloom: Any,
+    toy_run: Path,
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int | None,
+    status: int,
+    columns: int,
+) -> None:
+    """Three updates warm up."""
+    monkeypatch.setattr("seqloom.training.bench.Trial.workers", lambda *about: 1)
+    monkeypatch.setattr("seqloom.training.measuring.WARM_UP", 0.0)
+    update, made = Trainer._update, itertools.count()
+
+    def interrupted(self: Trainer, stream: Any, meter: Any) -> None:
+        if next(made) == after:
+            raise KeyboardInterrupt
+        update(self, stream, meter)
+
+    monkeypatch.setattr(Trainer, "_update", interrupted)
+    result = seqloom("bench", "train", toy_run, "--seconds=0.1", "--threads=1,2")
+    assert result.status == status
+    assert bool(result.out) == bool(columns)
+    if columns:
+        assert result.out.splitlines()[1].split() == ["1", "thread", "2", "threads"][: 2 * columns]
+        assert ("Stopped before the end: this is what was measured until then." in result.out) == (status == 130)
+        assert ("share of that reached" in result.out) == (status == 0)
+    assert left_in(temporary) == []
+
+
+def test_it_needs_a_run_or_data(seqloom: Any, tmp_path: Path) -> None:
+    result = seqloom("bench", "train", tmp_path / "none")
+    assert result.status == 2
+    assert f"{tmp_path / 'none'}: is no run folder; give one that `seqloom train` has made" in result.err
+    result = seqloom("bench", "train", "--set", "model.preset=tiny")
+    assert result.status == 2
+    assert "no training files were given" in result.err
+
+
+@pytest.mark.parametrize("threads", ["0", "1,", "two", "1;2", "-1", "1,0"])
+def test_threads_are_numbers(seqloom: Any, threads: str) -> None:
+    result = seqloom("bench", "train", "runs/mine", f"--threads={threads}")
+    assert result.status == 2
+    assert f"{threads!r} is no list of numbers; expected such as 1,2" in result.err
+
+
+def test_a_budget_chooses_nothing_here(seqloom: Any, toy_settings: dict[str, Any]) -> None:
+    settings = {key: value for key, value in toy_settings.items() if key != "training.steps"}
+    options = *sets(settings), "--set=training.budget=20m", "--seconds=0.1", "--threads=1"
+    result = seqloom("bench", "train", *options)
+    assert result.status == 0
+    assert "A budget chooses sizes when a run starts; here they are as set, or those of a run folder." in result.err
+
+
+def test_a_fine_tuning_is_measured_with_its_sizes(seqloom: Any, toy_run: Path, toy_settings: dict[str, Any]) -> None:
+    data = {key: value for key, value in toy_settings.items() if key.startswith("data.") and "vocab" not in key}
+    options = *sets(data), "--init-from", toy_run, "--seconds=0.1", "--threads=1", "--json"
+    report = json.loads(seqloom("bench", "train", *options).out)
+    run = json.loads((toy_run / "model" / "config.json").read_text(encoding="utf-8"))
+    assert report["parameters"] == run["training"]["parameters"]
+
+
+def test_the_options_are_those_of_train() -> None:
+    theirs, ours = (signature(function).parameters for function in (train.command, bench.train))
+    assert set(FLAGS) <= set(theirs) & set(ours)
+    shared = set(theirs) & set(ours) - {"run", "threads", "json_"}
+    assert {theirs[name].annotation == ours[name].annotation for name in shared} == {True}
+    own = {"steps", "budget", "replay", "seed", "strict"}
+    assert set(theirs) - set(ours) == own
