@@ -34,18 +34,17 @@ JEMALLOC = "oversize_threshold:1,background_thread:true,metadata_thp:auto,dirty_
 
 WAYS: dict[str, tuple[dict[int, int] | None, dict[str, str]]] = {
     "nothing done": ({}, UNBOUNDED),
-    "kernels bounded": ({}, {}),
     "kept": (KEEP, UNBOUNDED),
+    "kernels bounded": ({}, {}),
     "kernels bounded, kept": (KEEP, {}),
-    "kernels bounded, kept, 1 arena": ({**KEEP, ARENAS: 1}, {}),
-    "the same, huge pages": ({**KEEP, ARENAS: 1}, MADVISE),
+    "kernels bounded, kept, one arena": ({**KEEP, ARENAS: 1}, {}),
+    "kernels bounded, kept, huge pages": (KEEP, MADVISE),
     "kernels bounded, tcmalloc": (None, {"LD_PRELOAD": "libtcmalloc_minimal.so.4"}),
     "kernels bounded, jemalloc": (None, {"LD_PRELOAD": "libjemalloc.so.2"}),
     "kernels bounded, jemalloc, kept": (None, {"LD_PRELOAD": "libjemalloc.so.2", "MALLOC_CONF": JEMALLOC}),
     "kernels bounded, mimalloc": (None, {"LD_PRELOAD": "libmimalloc.so.2.0"}),
 }
-"""mallopt's settings, if any, and the environment. The fifth is the way of `seqloom train`, and the seventh where there
-is tcmalloc."""
+"""mallopt's settings, if any, and the environment. `seqloom train` has "kernels bounded, kept", or tcmalloc."""
 
 CHILD = """
 import ctypes, json, sys

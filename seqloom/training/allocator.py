@@ -21,7 +21,7 @@ ADVICE = (
 RESTARTED = "SEQLOOM_RESTARTED"
 """In the environment of a process that was started again, so that it is not once more."""
 
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
 """The names of mallopt's settings, in malloc.h."""
 
 
@@ -68,10 +68,9 @@ def in_use() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep what is given back, in one place for all threads; another allocator does well by itself."""
+    """Has glibc keep what is given back; what has taken its place does so by itself."""
     if in_use() == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(ARENA_MAX, 1)
         mallopt(MMAP_MAX, 0)
         mallopt(TRIM_THRESHOLD, 2**31 - 1)
         mallopt(TOP_PAD, 64 << 20)
