@@ -73,10 +73,9 @@ class Player:
             MissedError: if it ends before it is through.
         """
         assert self._process.stdin is not None
+        asked = {"warm_up": list(WARM_UP), "batches": list(batches)}
         try:
-            print(
-                json.dumps({"warm_up": list(WARM_UP), "batches": list(batches)}), file=self._process.stdin, flush=True
-            )
+            print(json.dumps(asked), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise MissedError(self._last_words()) from None
         return self._answer()

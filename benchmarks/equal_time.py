@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
-from contest import DATA, SCRIPTS, machine
+from contest import DATA, SCRIPTS, end_gently, machine
 
 from seqloom.data.readers import read_lines
 from seqloom.metrics.translation import score_translations
@@ -195,6 +195,9 @@ def execute(command: Sequence[str], given: Setting, stdin: Path | None = None, s
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             said = process.communicate()[0]
+        except KeyboardInterrupt:
+            process.kill()
+            raise
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: ended with status {process.returncode}; see {log}")
     return said
@@ -251,6 +254,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    end_gently()
     data = options.out / "data"
     if not (data / "pieces.txt").exists():
         write_data(data)

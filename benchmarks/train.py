@@ -165,9 +165,7 @@ def main() -> None:
     sizes = "{num_layers} + {num_layers} layers, d_model {d_model}, d_ff {d_ff}, {num_heads} heads, {vocab_size:,} rows"
     print(f"{about['date']}, {about['machine']}, threads: {options.threads}, Multi30k en-de")
     print(f"{options.model}: {sizes.format(**model)} ({pieces:,} pieces), batches of at most {BATCH_TOKENS:,} tokens")
-    print(
-        f"{options.rounds} rounds of {options.steps} updates: median (least to most); loss of the first and last round"
-    )
+    print(f"{options.rounds} rounds of {options.steps} updates: median (least to most), loss of the first and the last")
     print("", *table(contestants), "", sep="\n")
     for remark in remarks(contestants, missed):
         print(f"- {remark}")

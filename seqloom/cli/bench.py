@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,7 @@ def train(
     if threads is not None and not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", threads):
         raise typer.BadParameter(f"{threads!r} is no list of numbers; expected such as 1,2", param_hint="--threads")
     arrange(None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     report = bench_session(
         task,
         run=run,

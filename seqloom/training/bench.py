@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from seqloom.config import load_config
 from seqloom.errors import RunError
 from seqloom.tasks.device import device_named
 from seqloom.tasks.folder import read_model
+from seqloom.tasks.task import Task
 from seqloom.training.log import Display, clock
 from seqloom.training.measuring import Speed, measure_speed
 from seqloom.training.planning import Trial
@@ -134,20 +135,15 @@ def bench_session(
     if config.training.budget and not earlier:
         display.say("A budget chooses sizes when a run starts; here they are as set, or those of a run folder.")
     counts, about = threads or [torch.get_num_threads()], environment()
-    speeds: list[Speed] = []
     with tempfile.TemporaryDirectory(prefix="seqloom-bench-") as temporary:
         folder = Path(temporary)
         kept = run if run is not None and earlier and earlier["data_key"] == task_class.data_key(config) else folder
         prepared = task_class.prepare(config, kept / "data", display.say)
         dtype = choose_precision(config.training.precision, place)
+        speeds: list[Speed] = []
         with contextlib.suppress(KeyboardInterrupt):
-            for count in counts:
-                torch.set_num_threads(count)
-                display.say(f"Measuring with {count} threads ...")
-                workers = config.training.workers or Trial(folder, place, dtype, display).workers(prepared, config)
-                speeds.append(measure_speed(prepared, config.training, folder, place, dtype, display, workers, seconds))
-                if speeds[-1].utilisation is None:
-                    break
+            for speed in _speeds(counts, seconds, prepared, config, folder, place, dtype, display):
+                speeds.append(speed)
     if not speeds:
         raise KeyboardInterrupt
     with torch.device("meta"):
@@ -163,6 +159,27 @@ def bench_session(
         speeds=speeds,
         interrupted=len(speeds) < len(counts) or speeds[-1].utilisation is None,
     )
+
+
+def _speeds(
+    counts: Sequence[int],
+    seconds: float,
+    task: Task,
+    config: Any,
+    folder: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    display: Display,
+) -> Iterator[Speed]:
+    """One for each number of threads, up to the one that was stopped."""
+    for count in counts:
+        torch.set_num_threads(count)
+        display.say(f"Measuring with {count} thread{'s' if count > 1 else ''} ...")
+        workers = config.training.workers or Trial(folder, device, dtype, display).workers(task, config)
+        speed = measure_speed(task, config.training, folder, device, dtype, display, workers, seconds)
+        yield speed
+        if speed.utilisation is None:
+            break
 
 
 def _settings_of(config: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
