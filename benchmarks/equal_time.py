@@ -240,7 +240,7 @@ def result_of(system: str, given: Setting) -> dict[str, Any]:
         raise SystemExit(f"{given.folder / 'test.de'}: {len(answers)} translations of {len(references)} sentences")
     scores = score_translations(answers, references, "de", ("bleu", "chrf"), bootstrap=1000)
     found = {name: asdict(score) for name, score in scores.items()}
-    found |= {"seconds": seconds, "system": system, "minutes": given.minutes, "date": str(date.today())}
+    found |= {"seconds_in_all": seconds, "system": system, "minutes": given.minutes, "date": str(date.today())}
     kept.write_text(json.dumps(found, indent=1))
     return found
 

@@ -143,7 +143,7 @@ def bench_session(
         speeds: list[Speed] = []
         with contextlib.suppress(KeyboardInterrupt):
             for speed in _speeds(counts, seconds, prepared, config, folder, place, dtype, display):
-                speeds.append(speed)
+                speeds.append(speed)  # noqa: PERF402 - what was there before an interrupt is kept
     if not speeds:
         raise KeyboardInterrupt
     with torch.device("meta"):

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import signal
 import tempfile
 from inspect import signature
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_settings_go_before_those_of_the_run(seqloom: Any, toy_run: Path) -> Non
     assert contents(toy_run) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(("after", "status", "columns"), [(2, 130, 0), (5, 130, 1), (None, 0, 2)])
 def test_stopped_it_shows_what_was_measured(
     seqloom: Any,
@@ -104,6 +106,7 @@ def test_stopped_it_shows_what_was_measured(
     after: int | None,
     status: int,
     columns: int,
+    number: int,
 ) -> None:
     """Three updates warm up."""
     monkeypatch.setattr("seqloom.training.bench.Trial.workers", lambda *about: 1)
@@ -112,7 +115,7 @@ def test_stopped_it_shows_what_was_measured(
 
     def interrupted(self: Trainer, stream: Any, meter: Any) -> None:
         if next(made) == after:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         update(self, stream, meter)
 
     monkeypatch.setattr(Trainer, "_update", interrupted)
