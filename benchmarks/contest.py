@@ -137,7 +137,7 @@ class Contest:
             )
         )  # fmt: skip
         task = Translate.prepare(config, folder / "data", lambda text: None)
-        self.pieces = task.src_tokenizer.vocab_size
+        self.pieces = task.setup.src_tokenizer.vocab_size
         arrays = {}
         for number, batch in zip(range(len(WARM_UP) + rounds * steps), task.training_batches(), strict=False):
             arrays |= {f"src{number}": batch.src.numpy(), f"targets{number}": batch.targets.numpy()}

@@ -109,6 +109,7 @@ def show(folder: Path, started: float, console: Console) -> None:
 
     import seqloom
     from seqloom.pipeline.evaluation import evaluate
+    from seqloom.tasks.folder import WEIGHTS, find_model
 
     torch.set_num_threads(os.cpu_count() or 1)
     table = Table("direction", "test set", "sentences", "BLEU", "chrF++", "model", title="Scores on held-out sentences")
@@ -117,7 +118,7 @@ def show(folder: Path, started: float, console: Console) -> None:
     corpus = folder / "corpus"
     for src, tgt in DIRECTIONS:
         translator = seqloom.load(folder / f"{src}-{tgt}")
-        size = sum(path.stat().st_size for path in translator.path.iterdir())
+        size = (find_model(folder / f"{src}-{tgt}") / WEIGHTS).stat().st_size
         for name, title in SETS.items():
             report = evaluate(translator, corpus / f"test.{name}.{src}", corpus / f"test.{name}.{tgt}", bootstrap=0)
             bleu, chrf = report.scores["bleu"], report.scores["chrf"]

@@ -7,7 +7,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from seqloom.pipeline.translator import Translation, Translator
@@ -15,11 +15,24 @@ if TYPE_CHECKING:
 __all__ = ["load", "train", "translate"]
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> "Translator":
-    """Loads the model of a run folder or a model folder, or several as an ensemble, ready to translate."""
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "cpu",
+    engine: Literal["auto", "torch", "ctranslate2"] = "auto",
+    threads: int | None = None,
+) -> "Translator":
+    """Loads the model of a run folder or a model folder, or several as an ensemble, ready to translate.
+
+    Args:
+        path: the folder, or several.
+        device: ``cpu`` or ``cuda``.
+        engine: ``ctranslate2`` is faster, ``torch`` knows every search; ``auto`` takes the first wherever it gives
+            the same.
+        threads: processor threads that CTranslate2 may use; all cores unless given.
+    """
     from seqloom.pipeline.translator import load as load_translator
 
-    return load_translator(path, device)
+    return load_translator(path, device, engine, threads)
 
 
 def translate(path: str | Path | Sequence[str | Path], texts: list[str], **options: Any) -> "list[Translation]":

@@ -49,12 +49,14 @@ def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_run(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has learnt the toy language well enough to count in it."""
+    from seqloom.pipeline.translator import load
     from seqloom.training.log import LineDisplay
     from seqloom.training.session import train_session
 
     folder = tmp_path_factory.mktemp("toy-run") / "run"
     settings = {**_toy_settings(toy_corpus), "training.steps": 300, "training.validate_every": 100}
     train_session(folder, "translate", flags=settings, display=LineDisplay(Console(quiet=True)))
+    load(folder)  # exports it, which is done and said once
     return folder
 
 

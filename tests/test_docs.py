@@ -496,7 +496,7 @@ def test_the_fields_of_a_file_are_as_documented(run_folder, heading, file):
 
 def test_the_files_of_a_run_are_as_documented(run_folder):
     documented = set(drawn_paths(section("docs/files.md", "The run folder")))
-    written = {re.sub(r"\d+", "N", str(path.relative_to(run_folder))) for path in run_folder.rglob("*")}
+    written = {re.sub(r"step-\d+", "step-N", str(path.relative_to(run_folder))) for path in run_folder.rglob("*")}
     written = {re.sub(r"events\..*", "events...", name) for name in written}
     assert {path.removeprefix("runs/mine/") for path in documented} - {"runs/mine"} == written
 

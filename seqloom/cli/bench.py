@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from seqloom.cli import recipe_options as options
+from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.running import Device, Threads, running
 
 app = typer.Typer(
     name="bench",
@@ -78,8 +80,7 @@ def train(
     from seqloom.training.bench import bench_session
     from seqloom.training.process import arrange
 
-    if threads is not None and not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", threads):
-        raise typer.BadParameter(f"{threads!r} is no list of numbers; expected such as 1,2", param_hint="--threads")
+    compared = numbers(threads, "--threads") if threads is not None else []
     arrange(None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     report = bench_session(
@@ -89,9 +90,57 @@ def train(
         settings=set_ or (),
         flags=options.flags_of(context) | {"training.precision": precision},
         device=device,
-        threads=[int(number) for number in threads.split(",")] if threads else (),
+        threads=compared,
         seconds=seconds,
     )
     typer.echo(json.dumps(report.as_dict()) if json_ else report.as_table())
     if report.interrupted:
         raise typer.Exit(130)
+
+
+@app.command(no_args_is_help=True)
+def decode(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    src: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Sentences to translate; unless given, those that the run was validated with.",
+            show_default=False,
+        ),
+    ] = None,
+    src_lang: SrcLang = None,
+    tgt_lang: TgtLang = None,
+    beam: Annotated[str, typer.Option(metavar="N,N", help="Widths of the search to compare.")] = "1,4",
+    batch: Annotated[str, typer.Option(metavar="N,N", help="Numbers of sentences given at once.")] = "1,16,64",
+    seconds: Annotated[float, typer.Option(metavar="N", min=0.1, help="How long to translate with each of them.")] = 3,
+    device: Device = "cpu",
+    threads: Threads = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure translating by each engine: tokens/s, sentences/s, and the time from a batch to its translations.
+
+    Ctrl-C ends it with what was measured so far.
+    """
+    from seqloom.pipeline.bench import bench_decode
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = bench_decode(
+        run,
+        src,
+        numbers(beam, "--beam"),
+        numbers(batch, "--batch"),
+        seconds,
+        (src_lang or "", tgt_lang or ""),
+        running(device, threads=threads),
+    )
+    typer.echo(json.dumps(report.as_dict()) if json_ else report.as_table())
+    if report.interrupted:
+        raise typer.Exit(130)
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """A list of numbers as an option has it."""
+    if not re.fullmatch(r"[1-9]\d{0,3}(,[1-9]\d{0,3})*", text):
+        raise typer.BadParameter(f"{text!r} is no list of numbers; expected such as 1,2", param_hint=option)
+    return [int(number) for number in text.split(",")]

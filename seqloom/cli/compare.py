@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
+
+if TYPE_CHECKING:
+    from seqloom.pipeline.translator import Translator
 
 
 def command(
@@ -31,19 +35,18 @@ def command(
             metavar="N", min=1, help="Hypotheses that models keep at each step. Default: theirs.", show_default=False
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
-    ] = None,
+    engine: Engine = EngineName.AUTO,
+    device: Device = "cpu",
+    threads: Threads = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Tell whether A translates better than B, or whether it may be chance, and show where they differ most."""
     from seqloom.pipeline.comparison import compare_systems
-    from seqloom.training.process import arrange
 
-    arrange(threads)
+    def opened(path: Path) -> "Translator":
+        return open_translator(path, device, engine, threads)
+
     metrics = ("bleu", "chrf", "ter") if ter else ("bleu", "chrf")
     languages = tgt_lang or "", src_lang or ""
-    report = compare_systems(a, b, ref, src, *languages, metrics, resamplings, seed, device, beam=beam)
+    report = compare_systems(a, b, ref, src, *languages, metrics, resamplings, seed, opened, beam=beam)
     typer.echo(json.dumps(report.as_dict(top), ensure_ascii=False) if json_ else report.as_table(top))

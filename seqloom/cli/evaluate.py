@@ -8,6 +8,7 @@ import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Guard
+from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
 
 
 def command(
@@ -56,21 +57,16 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="Write the translations here.", show_default=False)
     ] = None,
     guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
-    ] = None,
+    engine: Engine = EngineName.AUTO,
+    device: Device = "cpu",
+    threads: Threads = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Translate a test set and score it: BLEU, chrF++ and TER by sacreBLEU, with signatures."""
     from seqloom.config import section_settings
     from seqloom.pipeline.evaluation import evaluate
-    from seqloom.pipeline.translator import load
-    from seqloom.training.process import arrange
 
-    arrange(threads)
-    translator = load([run, *(ensemble or [])], device).towards(src_lang, tgt_lang)
+    translator = open_translator([run, *(ensemble or [])], device, engine, threads).towards(src_lang, tgt_lang)
     decoding = section_settings("decoding", set_ or ())
     decoding |= {key: value for key, value in (("beam", beam), ("length_penalty", length_penalty)) if value is not None}
     report = evaluate(translator, src, ref, domains, bootstrap, guard.value, **decoding)

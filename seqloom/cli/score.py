@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
 
 
 class Format(StrEnum):
@@ -33,11 +34,9 @@ def command(
             help="text (log-probability, mean, perplexity, tokens; tabs between), or one JSON object a line.",
         ),
     ] = Format.TEXT,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
-    ] = None,
+    engine: Engine = EngineName.AUTO,
+    device: Device = "cpu",
+    threads: Threads = None,
     json_: Annotated[
         bool, typer.Option("--json", help="Print one JSON object about all pairs instead of a line for each.")
     ] = False,
@@ -49,16 +48,13 @@ def command(
     from seqloom.data.readers import read_pairs
     from seqloom.errors import UserError
     from seqloom.pipeline.scoring import Total, score_pairs
-    from seqloom.pipeline.translator import load
-    from seqloom.training.process import arrange
 
     if json_ and (per_token or format_ is not Format.TEXT):
         raise UserError("--json prints one object about all pairs; leave it out to see each, with --format jsonl")
-    arrange(threads)
-    translator = load(run, device).towards(src_lang, tgt_lang)
-    total = Total(translator.task.longest_source)
+    translator = open_translator(run, device, engine, threads).towards(src_lang, tgt_lang)
+    total = Total(translator.setup.longest_source)
     pairs = ((example.src, example.tgt) for example in read_pairs(src, tgt))
-    for scored in score_pairs(translator.task, translator.model, pairs, names=(f"{src}:", f"{tgt}:")):
+    for scored in score_pairs(translator.setup, translator.engine, pairs, names=(f"{src}:", f"{tgt}:")):
         total.add(scored)
         if json_:
             continue

@@ -12,6 +12,7 @@ import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Found, Guard
+from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
 
 
 class Format(StrEnum):
@@ -119,11 +120,9 @@ def command(
         Errors, typer.Option(help="What to do with a line that is not UTF-8: stop, or replace the bytes by U+FFFD.")
     ] = Errors.STRICT,
     guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
-    ] = None,
+    engine: Engine = EngineName.AUTO,
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Translate standard input to standard output: one line out for each line in, in order.
 
@@ -132,13 +131,10 @@ def command(
     from seqloom.config import section_settings
     from seqloom.data.readers import read_lines
     from seqloom.errors import UserError
-    from seqloom.pipeline.translator import load
-    from seqloom.training.process import arrange
 
     if prefix is not None and prefixes is not None:
         raise UserError("--prefix and --prefixes both say what a translation starts with; give one of them")
-    arrange(threads)
-    translator = load([run, *(ensemble or [])], device).towards(src_lang, tgt_lang)
+    translator = open_translator([run, *(ensemble or [])], device, engine, threads).towards(src_lang, tgt_lang)
     flags = {
         "beam": beam,
         "length_penalty": length_penalty,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from seqloom.errors import ConfigError
+from seqloom.errors import ConfigError, UserError
 
 SURE = 0.7
 """A language that is told with less confidence than this is asked for."""
@@ -100,6 +100,30 @@ def find_language(wanted: str, found: Collection[str]) -> list[str]:
     """The codes in ``found`` that mean ``wanted``: the one written like it, or all that name it otherwise."""
     exact = [code for code in found if subtags(code) == subtags(wanted)]
     return exact[:1] or [code for code in found if code and same_language(wanted, code)]
+
+
+def choose_direction(known: Sequence[Direction], src_lang: str = "", tgt_lang: str = "") -> Direction:
+    """The one of the ``known`` directions that is asked for; a language that is not given may be any.
+
+    The target decides. Where several sources fit, the model was trained to tell them by itself.
+
+    Raises:
+        UserError: if none fits, or if several target languages do.
+    """
+    names = ", ".join(map(str, known))
+    to_target = [direction for direction in known if not tgt_lang or same_language(tgt_lang, direction.tgt)]
+    fitting = [direction for direction in to_target if not src_lang or same_language(src_lang, direction.src)]
+    if len(known) > 1 and not to_target:
+        tag = Direction("", tgt_lang).tag
+        raise UserError(
+            f"the tag {tag} is not in the vocabulary of this model, which translates {names}; ask for one of these"
+        )
+    if not fitting:
+        asked = Direction(src_lang or "?", tgt_lang or "?")
+        raise UserError(f"this model translates {names} and not {asked}; ask for that, or load another model")
+    if len({direction.tgt for direction in fitting}) > 1:
+        raise UserError(f"this model translates {names}; say into which language, by tgt_lang or --tgt-lang")
+    return fitting[0]
 
 
 def settle(found: Sequence[str], src: str = "", tgt: str = "") -> tuple[str, str] | None:

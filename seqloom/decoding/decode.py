@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -11,12 +12,11 @@ from torch import Tensor
 from seqloom.config import DecodingConfig
 from seqloom.decoding.choice import Choice, Diverse, Sampling
 from seqloom.decoding.constraints import Constraint, ForcedPrefix, MinLength, NoRepeat, Prefix
+from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.decoding.lengths import length_bounds
 from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.search import Search
-from seqloom.decoding.step import Hypothesis, StepModel
-
-ROOM = 10
-"""Tokens beyond a multiple of the source's that an output may have, and beyond its prefix."""
+from seqloom.decoding.step import StepModel
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,8 @@ def lengths(sources: Sources, config: DecodingConfig, places: int | None = None)
 
     ``places`` is how many tokens the model can tell apart by their position.
     """
-    read = sources.mask.sum(1).double()
-    forced = torch.tensor([prefix.longest for prefix in sources.prefixes or ()] or [0]).to(read.device)
-    longest = torch.full_like(read, min(config.max_length, places or config.max_length)).long()
-    if config.max_length_ratio:
-        relative = (read * config.max_length_ratio).long() + ROOM
-        longest = longest.minimum(relative.maximum(forced + ROOM))
-    shortest = (read * config.min_length_ratio).long().clamp_min(config.min_length)
+    forced = [prefix.longest for prefix in sources.prefixes] if sources.prefixes else [0] * len(sources.mask)
+    read = sources.mask.sum(1).tolist()
+    bounds = [length_bounds(*each) for each in zip(read, repeat(config), repeat(places), forced, strict=False)]
+    longest, shortest = torch.tensor(bounds, device=sources.mask.device).unbind(1)
     return longest, shortest

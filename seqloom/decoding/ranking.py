@@ -6,9 +6,6 @@ Wu et al. 2016, "Google's Neural Machine Translation System", section 7, equatio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 LENGTHS: dict[str, Callable[[int], float]] = {
     "power": lambda length: length,
     "gnmt": lambda length: (5 + length) / 6,
@@ -31,12 +28,3 @@ class Ranking:
 
     def score(self, log_prob: float, length: int, coverage: float = 0.0) -> float:
         return log_prob / LENGTHS[self.formula](length) ** self.alpha + self.beta * coverage
-
-
-def coverage(attention: Tensor, src_mask: Tensor) -> Tensor:
-    """The sum of log(min(attention to a source token in all steps, 1)): [..., S] -> [...].
-
-    0 where every real token of the source was looked at in full, negative where some were not.
-    """
-    tiny = torch.finfo(attention.dtype).tiny  # a token never looked at is a great loss, not an infinite one
-    return attention.clamp(tiny, 1).log().masked_fill(~src_mask, 0).sum(-1)

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from seqloom.decoding.choice import Choice, Walkers, greedy
 from seqloom.decoding.constraints import Constraint, constrain, penalise_repetition
-from seqloom.decoding.ranking import Ranking, coverage
-from seqloom.decoding.step import AttentiveState, Hypothesis, State, StateT, Step
+from seqloom.decoding.coverage import coverage
+from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.decoding.ranking import Ranking
+from seqloom.decoding.step import AttentiveState, State, StateT, Step
 
 BY_LENGTH = Ranking()
 

@@ -1,6 +1,6 @@
-"""The decoder step protocol, and what a search gives back. Any model that can take one step will do."""
+"""The decoder step protocol: any model that can take one step will do."""
 
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -43,18 +43,3 @@ class StepModel(Protocol):
 
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> Any: ...
     def step(self, tokens: Tensor, state: Any) -> Tensor: ...
-
-
-class Hypothesis(NamedTuple):
-    """One finished sequence."""
-
-    tokens: list[int]
-    """Without begin and end."""
-    score: float
-    """What hypotheses are ordered by: log_prob / length^alpha, or as :mod:`seqloom.decoding.ranking` was told."""
-    log_prob: float
-    """Natural logarithm of the probability of the tokens and, unless cut, of the end."""
-    finished: bool = True
-    """Whether it came to its end; False where it was cut at the greatest length."""
-    draws: int = 1
-    """How many of a sentence's hypotheses said just this."""

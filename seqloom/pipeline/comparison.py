@@ -150,7 +150,7 @@ def compare_systems(
     metrics: Sequence[str] = ("bleu", "chrf"),
     resamplings: int = 1000,
     seed: int = 12345,
-    device: str = "cpu",
+    opened: Callable[[Path], Translator] = load,
     **decoding: Any,
 ) -> Report:
     """Compares two systems, each a run or model folder, or a file with a translation on each line.
@@ -166,7 +166,7 @@ def compare_systems(
         metrics: of ``bleu``, ``chrf`` and ``ter``.
         resamplings: of each test.
         seed: everything random follows from it.
-        device: where models run.
+        opened: makes a translator of a run or model folder.
         **decoding: settings of the search of models.
 
     Raises:
@@ -177,7 +177,7 @@ def compare_systems(
     require_references(ref, references)
     sources = _lines(src, "a source", ref, references) if src else None
     systems = [
-        _system(path, sources, ref, references, lambda path: load(path, device).towards(src_lang, language), decoding)
+        _system(path, sources, ref, references, lambda path: opened(path).towards(src_lang, language), decoding)
         for path in (a, b)
     ]
     language = _target_language(systems, language, ref, references)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from torch import nn
-
 from seqloom.config import DecodingConfig
 from seqloom.data.lengths import LengthRatio
 from seqloom.decoding.ranking import Ranking
+from seqloom.pipeline.engines import WithTorch
 from seqloom.pipeline.faults import FAULTS, faults_of
-from seqloom.tasks.translate import Answer, Translate
+from seqloom.tasks.answers import Answer, translate
+from seqloom.tasks.engine import Engine
+from seqloom.tasks.setup import TranslatorSetup
 
 Mode = Literal["off", "flag", "retry"]
 MODES: tuple[Mode, ...] = ("off", "flag", "retry")
@@ -50,9 +51,8 @@ LADDER = (
 class Searched:
     """Sentences, and what was asked for them, so that it can be asked differently."""
 
-    task: Translate
-    model: nn.Module
-    languages: tuple[str, str]
+    setup: TranslatorSetup
+    engine: Engine
     sources: Sequence[str]
     prefixes: Sequence[str] | None
     decoding: DecodingConfig
@@ -61,28 +61,27 @@ class Searched:
 
     def search(self) -> list[Answer]:
         """The answers to all of them."""
-        return self._predict(self.sources, self.prefixes, self.decoding, self.n_best)
+        asked = self.decoding, self.n_best, self.batch_tokens, self.prefixes
+        return translate(self.setup, self.engine, self.sources, *asked)
 
     def again(self, rows: Sequence[int], settings: dict[str, Any]) -> list[Answer]:
         """All that a beam twice as wide finds for some within the usual length, with ``settings`` on top."""
-        beam = min(WIDEST, 2 * max(self.decoding.beam, self.task.decoding.beam))
-        longest = min(self.task.length_ratio.high, self.decoding.max_length_ratio or math.inf)
+        beam = min(WIDEST, 2 * max(self.decoding.beam, self.setup.decoding.beam))
+        longest = min(self.setup.length_ratio.high, self.decoding.max_length_ratio or math.inf)
         changed = {"beam": beam, "mbr": "none", "max_length_ratio": longest, **settings}
         decoding = self.decoding.model_copy(update=changed)
         prefixes = [self.prefixes[row] for row in rows] if self.prefixes else None
-        return self._predict([self.sources[row] for row in rows], prefixes, decoding, beam)
+        engine = self.engine.quiet() if isinstance(self.engine, WithTorch) else self.engine
+        sources = [self.sources[row] for row in rows]
+        return translate(self.setup, engine, sources, decoding, beam, self.batch_tokens, prefixes)
 
     def rate(self, rows: Sequence[int], texts: Sequence[str]) -> list[float]:
         """The score of each of ``texts`` as the translation of its row, without constraints and coverage."""
         ranking = Ranking(self.decoding.length_penalty, self.decoding.length_formula)
         sources = [self.sources[row] for row in rows]
-        scores = self.task.score(self.model, sources, texts, self.batch_tokens)
+        said = self.setup.targets(texts)
+        scores = self.engine.score(self.setup.sources(sources), said, self.batch_tokens)
         return [ranking.score(sum(each.log_probs), len(each.tokens)) for each in scores]
-
-    def _predict(
-        self, sources: Sequence[str], prefixes: Sequence[str] | None, decoding: DecodingConfig, n_best: int
-    ) -> list[Answer]:
-        return list(self.task.predict(self.model, sources, decoding, n_best, self.batch_tokens, prefixes))
 
 
 class Guarded(NamedTuple):
@@ -141,7 +140,7 @@ class Guard:
             return ()
         sizes = answer.source_length, candidate.length
         cut = not candidate.finished
-        return faults_of(source, candidate.text, sizes, cut, searched.languages, self.ratio, exact_numbers)
+        return faults_of(source, candidate.text, sizes, cut, searched.setup.languages, self.ratio, exact_numbers)
 
     def _retry(
         self, searched: Searched, answers: Sequence[Answer], caught: dict[int, tuple[str, ...]]

@@ -9,15 +9,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
-from torch import nn
-
-from seqloom.data.tokenizers import Tokenizer, normalize
-from seqloom.decoding.ensemble import Ensemble
+from seqloom.data.tokenizers import normalize
 from seqloom.errors import UserError
-from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.translate import Translate
+from seqloom.tasks.engine import BATCH_TOKENS, Engine
+from seqloom.tasks.setup import TranslatorSetup
 
 SORTED_TOGETHER = 8192
 """Pairs held at once: enough that most batches are of one length."""
@@ -101,17 +98,17 @@ def perplexity(mean: float) -> float:
 
 
 def score_pairs(
-    task: Translate,
-    model: nn.Module,
+    setup: TranslatorSetup,
+    engine: Engine,
     pairs: Iterable[tuple[str, str]],
-    batch_tokens: int = 4096,
+    batch_tokens: int = BATCH_TOKENS,
     names: tuple[str, str] = ("source ", "target "),
 ) -> Iterator[Scored]:
     """Scores pairs of a source and its translation as they come, in their order and in bounded memory.
 
     Args:
-        task: what the model was trained for.
-        model: the trained model.
+        setup: the vocabularies and languages of the model.
+        engine: what runs it.
         pairs: any number of them.
         batch_tokens: bounds what is read together; changes nothing but the speed.
         names: what stands before the number of a pair where one side of it is complained of.
@@ -119,31 +116,29 @@ def score_pairs(
     Raises:
         UserError: for a text of more than ``MAX_TOKENS``, or than the model has places for.
     """
-    members = cast(list[EncoderDecoder], list(model.members) if isinstance(model, Ensemble) else [model])
-    limit = min(MAX_TOKENS, *(member.longest or MAX_TOKENS for member in members))
+    limit = min(MAX_TOKENS, engine.longest or MAX_TOKENS)
     waiting = iter(pairs)
     first = 1
     while chunk := list(islice(waiting, SORTED_TOGETHER)):
-        sources, targets = ([pair[side] for pair in chunk] for side in (0, 1))
-        for texts, tokenizer, name in zip(
-            (sources, targets), (task.src_tokenizer, task.tgt_tokenizer), names, strict=True
+        sources = setup.sources([source for source, _ in chunk])
+        targets = setup.targets([target for _, target in chunk])
+        for side, name in zip((sources, targets), names, strict=True):
+            _require_short(side, limit, name, first)
+        for (source, target), read, scores in zip(
+            chunk, sources, engine.score(sources, targets, batch_tokens), strict=True
         ):
-            _require_short(texts, tokenizer, limit, name, first)
-        found = task.score(model, sources, targets, batch_tokens)
-        for (source, target), scores in zip(chunk, found, strict=True):
             if not normalize(source) and not normalize(target):
                 yield Scored([], [], 0)
             else:
-                yield Scored(task.tgt_tokenizer.pieces(scores.tokens), scores.log_probs, scores.source_length)
+                yield Scored(setup.tgt_tokenizer.pieces(scores.tokens), scores.log_probs, len(read) - 1)
         first += len(chunk)
 
 
-def _require_short(texts: Sequence[str], tokenizer: Tokenizer, limit: int, name: str, first: int) -> None:
+def _require_short(sequences: Sequence[Sequence[int]], limit: int, name: str, first: int) -> None:
     longest = limit - 2  # the end, and the tag of a direction
-    for number, text in enumerate(texts, start=first):
-        # A character is at most 4 bytes and the space before it, and no tokenizer cuts finer.
-        if 5 * len(text) > longest and (size := len(tokenizer.encode([text])[0])) > longest:
+    for number, ids in enumerate(sequences, start=first):
+        if len(ids) > limit - 1:
             raise UserError(
-                f"{name}{number}: {size:,} tokens, but at most {longest:,} can be scored at once; "
+                f"{name}{number}: {len(ids) - 1:,} tokens, but at most {longest:,} can be scored at once; "
                 f"cut the text and its translation into sentences"
             )

@@ -10,27 +10,28 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from seqloom.config import DecodingConfig, load_config
+from seqloom.config import DecodingConfig, Section, load_config
 from seqloom.data.tokenizers import normalize
-from seqloom.decoding.ensemble import Ensemble
-from seqloom.errors import ModelFolderError, UserError
-from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.pipeline.ensemble import require_one_vocabulary
+from seqloom.errors import UserError
+from seqloom.pipeline.engines import NAMES, Name, Running, open_engine, open_ensemble
 from seqloom.pipeline.faults import FAULTS
 from seqloom.pipeline.guard import MODES, Guard, Guarded, Mode, Searched
 from seqloom.pipeline.scoring import Scored, score_pairs
 from seqloom.pipeline.segment import join, segment
-from seqloom.tasks.device import device_named
-from seqloom.tasks.folder import ModelFolder, read_model
-from seqloom.tasks.registry import TASKS
-from seqloom.tasks.translate import Translate
+from seqloom.tasks.engine import BATCH_TOKENS, Engine
+from seqloom.tasks.folder import ModelFolder
+from seqloom.tasks.setup import TranslatorSetup
 
 SHORTEST_LIMIT = 24
 """Tokens that are translated in one piece whatever the training data was."""
 
 MAX_LINES_AT_ONCE = 1024
+
+
+class Asked(Section):
+    """The part of a recipe that a translation may be asked for with."""
+
+    decoding: DecodingConfig = DecodingConfig()
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,19 @@ class Translation:
 class Translator:
     """Holds a model ready; made by :func:`load`."""
 
-    def __init__(self, members: Sequence[tuple[ModelFolder, Translate]], device: torch.device) -> None:
-        folder, self.task = members[0]
+    def __init__(self, folder: ModelFolder, setup: TranslatorSetup, engine: Engine) -> None:
         self.path = folder.path
         self.config = folder.config
-        models = [_trained_model(*member) for member in members]
-        self.model = models[0] if len(models) == 1 else Ensemble(models)
-        self.model.to(device).eval()
-        places = (self.model.longest or math.inf) - 1  # the source's end token takes one
-        self.limit = int(min(places, max(SHORTEST_LIMIT, min(task.longest_source for _, task in members))))
-        self.guard = Guard(self.task.length_ratio)
+        self.setup = setup
+        self.engine = engine
+        places = (engine.longest or math.inf) - 1  # the source's end token takes one
+        self.limit = int(min(places, max(SHORTEST_LIMIT, setup.longest_source)))
+        self.guard = Guard(setup.length_ratio)
 
     @property
     def languages(self) -> tuple[str, str]:
         """Source and target language."""
-        return self.task.languages
+        return self.setup.languages
 
     def towards(self, src_lang: str | None = None, tgt_lang: str | None = None) -> "Translator":
         """The same model, asked for one of its directions: a language that is not given is any that fits.
@@ -78,7 +77,7 @@ class Translator:
             UserError: if the model does not translate so, or knows several target languages that fit.
         """
         translator = copy(self)
-        translator.task = self.task.towards(src_lang or "", tgt_lang or "")
+        translator.setup = self.setup.towards(src_lang or "", tgt_lang or "")
         return translator
 
     def translate(
@@ -86,7 +85,7 @@ class Translator:
         texts: Sequence[str],
         *,
         n_best: int = 1,
-        batch_tokens: int = 4096,
+        batch_tokens: int = BATCH_TOKENS,
         prefixes: Sequence[str] | str | None = None,
         guard: Mode = "retry",
         src_lang: str | None = None,
@@ -133,9 +132,8 @@ class Translator:
         distinct = {part: row for row, part in enumerate(dict.fromkeys(parts))}
         sources, forced = [part for part, _ in distinct], [prefix for _, prefix in distinct]
         searched = Searched(
-            self.task,
-            self.model,
-            self.languages,
+            self.setup,
+            self.engine,
             sources,
             forced if any(forced) else None,
             settings,
@@ -148,7 +146,9 @@ class Translator:
             for start, end in spans
         ]
 
-    def score(self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = 4096) -> list[Scored]:
+    def score(
+        self, sources: Sequence[str], targets: Sequence[str], *, batch_tokens: int = BATCH_TOKENS
+    ) -> list[Scored]:
         """How probable each of ``targets`` is to the model as the translation of its source.
 
         Nothing is cut: see :mod:`seqloom.pipeline.scoring` for what that means for long and empty texts.
@@ -161,7 +161,7 @@ class Translator:
         if len(sources) != len(targets):
             raise UserError(f"{len(sources):,} sources and {len(targets):,} targets, expected one for each")
         checked = [[self._checked(text, number) for number, text in enumerate(side)] for side in (sources, targets)]
-        return list(score_pairs(self.task, self.model, zip(*checked, strict=True), batch_tokens))
+        return list(score_pairs(self.setup, self.engine, zip(*checked, strict=True), batch_tokens))
 
     def stream(
         self, lines: Iterable[str], *, prefixes: Iterable[str] | str | None = None, **options: Any
@@ -193,14 +193,14 @@ class Translator:
             raise end
 
     def _decoding(self, given: dict[str, Any], n_best: int) -> DecodingConfig:
-        stored = self.task.decoding.model_dump()
+        stored = self.setup.decoding.model_dump()
         if given.get("beam") is None and n_best > stored["beam"]:
             stored["beam"] = n_best
         wanted = {key: value for key, value in given.items() if value is not None}
         # What is given stands first: a mistake is told of the first of all.
         wanted |= {key: value for key, value in stored.items() if key not in wanted}
         flags = {f"decoding.{key}": value for key, value in wanted.items()}
-        decoding: DecodingConfig = load_config(Translate.Config, flags=flags).decoding  # type: ignore[attr-defined]
+        decoding = load_config(Asked, flags=flags).decoding
         if n_best > decoding.beam:
             raise UserError(f"{n_best} translations of each text need a beam of {n_best} or more, got {decoding.beam}")
         return decoding
@@ -214,7 +214,7 @@ class Translator:
         return normalize(text)
 
     def _count(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.task.src_tokenizer.encode(texts)]
+        return [len(ids) for ids in self.setup.src_tokenizer.encode(texts)]
 
     def _assembled(self, guarded: list[Guarded], retry: bool) -> Translation:
         answers = [each.answer for each in guarded]
@@ -245,49 +245,36 @@ def _with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | str | None) -
         yield line, prefix
 
 
-def _trained_model(folder: ModelFolder, task: Translate) -> EncoderDecoder:
-    model = task.build_model()
-    own = dict(model.named_parameters())
-    wrong = [
-        f"{name} is {'missing' if name in own else 'unknown'}"
-        if name not in own or name not in folder.weights
-        else f"{name} has shape {list(folder.weights[name].shape)}, expected {list(own[name].shape)}"
-        for name in sorted(own.keys() | folder.weights.keys())
-        if name not in own or name not in folder.weights or own[name].shape != folder.weights[name].shape
-    ]
-    if wrong:
-        raise ModelFolderError(f"{folder.path / 'model.safetensors'}: does not fit config.json: {'; '.join(wrong[:5])}")
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(folder.weights[name])
-    return model
-
-
-def load(path: str | Path | Sequence[str | Path], device: str = "cpu") -> Translator:
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "cpu",
+    engine: Name = "auto",
+    threads: int | None = None,
+) -> Translator:
     """Loads the model of a run folder or a model folder; of several, as one ensemble.
 
     An ensemble takes the mean of its members' probabilities at each step, and the settings of the first.
 
+    Args:
+        path: the folder, or several.
+        device: cpu, or a GPU by its name.
+        engine: ``ctranslate2``, which leaves to torch what it cannot do; ``torch``; or ``auto``, the first where it
+            can be had.
+        threads: processor threads that CTranslate2 may use; all unless given.
+
     Raises:
-        ModelFolderError: if there is none, or it is damaged, or of a newer version, or members differ in
+        UserError: if there is no such engine or device.
+        ModelFolderError: if there is no model, or it is damaged, or of a newer version, or members differ in
             languages or vocabulary.
     """
-    chosen = device_named(device)
-    paths = [path] if isinstance(path, str | Path) else path
+    return open_translator(path, Running(device, engine, threads))
+
+
+def open_translator(path: str | Path | Sequence[str | Path], running: Running) -> Translator:
+    """The same, with more to say on how it is run."""
+    if running.engine not in NAMES:
+        raise UserError(f"engine={running.engine!r} is not known, expected {', '.join(NAMES[:-1])} or {NAMES[-1]}")
+    paths = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     if not paths:
         raise UserError("load() was given an empty list, expected at least one run or model folder")
-    members = [_read_task(Path(each)) for each in paths]
-    require_one_vocabulary(members)
-    return Translator(members, chosen)
-
-
-def _read_task(path: Path) -> tuple[ModelFolder, Translate]:
-    folder = read_model(path)
-    task_class = TASKS.get(folder.config["task"])
-    if task_class is None:
-        raise ModelFolderError(
-            f"{folder.path}: is a model for the task {folder.config['task']!r}, which this version does not know"
-        )
-    task = task_class.from_folder(folder)
-    assert isinstance(task, Translate)
-    return folder, task
+    return Translator(*(open_engine(paths[0], running) if len(paths) == 1 else open_ensemble(paths, running)))

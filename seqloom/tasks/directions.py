@@ -1,35 +1,10 @@
-"""A model of several languages: which way it is asked to translate, and how each way is scored."""
+"""How the translations of a model are scored that knows several directions."""
 
 from collections.abc import Sequence
 from statistics import fmean
 
-from seqloom.data.languages import Direction, same_language
-from seqloom.errors import UserError
+from seqloom.data.languages import Direction
 from seqloom.metrics.translation import score_translations
-
-
-def choose_direction(known: Sequence[Direction], src_lang: str = "", tgt_lang: str = "") -> Direction:
-    """The one of the ``known`` directions that is asked for; a language that is not given may be any.
-
-    The target decides. Where several sources fit, the model was trained to tell them by itself.
-
-    Raises:
-        UserError: if none fits, or if several target languages do.
-    """
-    names = ", ".join(map(str, known))
-    to_target = [direction for direction in known if not tgt_lang or same_language(tgt_lang, direction.tgt)]
-    fitting = [direction for direction in to_target if not src_lang or same_language(src_lang, direction.src)]
-    if len(known) > 1 and not to_target:
-        tag = Direction("", tgt_lang).tag
-        raise UserError(
-            f"the tag {tag} is not in the vocabulary of this model, which translates {names}; ask for one of these"
-        )
-    if not fitting:
-        asked = Direction(src_lang or "?", tgt_lang or "?")
-        raise UserError(f"this model translates {names} and not {asked}; ask for that, or load another model")
-    if len({direction.tgt for direction in fitting}) > 1:
-        raise UserError(f"this model translates {names}; say into which language, by tgt_lang or --tgt-lang")
-    return fitting[0]
 
 
 def score_by_direction(

@@ -15,17 +15,18 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import safetensors
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seqloom.errors import ModelFolderError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 MAX_CONFIG_BYTES = 1 << 24
 READ_ATTEMPTS = 20
+
+WEIGHTS = "model.safetensors"
 
 
 def sha256(path: Path) -> str:
@@ -35,13 +36,14 @@ def sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What was read of a model folder, all of it verified against its checksums."""
+    """What was read of a model folder, verified against its checksums."""
 
     path: Path
     config: dict[str, Any]
     files: dict[str, bytes]
     """The small files, by name."""
-    weights: dict[str, Tensor]
+    weights: "dict[str, Tensor]"
+    """Empty where only the rest was asked for."""
 
 
 def find_model(path: Path) -> Path:
@@ -58,17 +60,21 @@ def find_model(path: Path) -> Path:
     )
 
 
-def read_model(path: Path) -> ModelFolder:
+def read_model(path: Path, weights: bool = True) -> ModelFolder:
     """Reads a run folder's or a model folder's model.
 
     A folder that is exchanged for a better one while it is read is read again.
+
+    Args:
+        path: the folder.
+        weights: whether to read them as well; without, torch is not loaded.
 
     Raises:
         ModelFolderError: if something is missing, damaged or of another format version.
     """
     for attempt in range(READ_ATTEMPTS):
         try:
-            return _read_once(find_model(path))
+            return _read_once(find_model(path), weights)
         except ModelFolderError:
             if attempt == READ_ATTEMPTS - 1 or not (path / "run.json").is_file():
                 raise
@@ -97,7 +103,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _read_once(folder: Path) -> ModelFolder:
+def _read_once(folder: Path, weights: bool) -> ModelFolder:
     config = read_config(folder)
     files: dict[str, bytes] = {}
     for name, checksum in config["files"].items():
@@ -105,41 +111,50 @@ def _read_once(folder: Path) -> ModelFolder:
             raise ModelFolderError(
                 f"{folder / 'config.json'}: names the file {name!r}, expected a name without folders"
             )
+        if name == WEIGHTS and not weights:
+            continue
         path = folder / name
         try:
             if sha256(path) != checksum:
                 raise ModelFolderError(
                     f"{path}: is damaged, its checksum is not the one in config.json; copy the model folder again"
                 )
-            if name != "model.safetensors":
+            if name != WEIGHTS:
                 files[name] = path.read_bytes()
         except OSError as error:
             raise ModelFolderError(
                 f"{path}: cannot be read ({error.strerror}); the model folder is not whole"
             ) from None
-    path = folder / "model.safetensors"
-    if path.name not in config["files"]:
-        raise ModelFolderError(f"{folder / 'config.json'}: names no model.safetensors; the folder is damaged")
+    if WEIGHTS not in config["files"]:
+        raise ModelFolderError(f"{folder / 'config.json'}: names no {WEIGHTS}; the folder is damaged")
+    return ModelFolder(folder, config, files, _read_weights(folder / WEIGHTS) if weights else {})
+
+
+def _read_weights(path: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        weights = load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
         raise ModelFolderError(f"{path}: cannot be read as safetensors ({error})") from None
-    return ModelFolder(folder, config, files, weights)
 
 
-def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: dict[str, Tensor]) -> None:
+def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: "dict[str, Tensor]") -> None:
     """Puts a whole model folder in the place of ``path``, in one exchange.
 
     ``config`` needs ``task``; version and checksums are added here.
     """
+    from safetensors.torch import save_file
+
     new = path.with_name(f"{path.name}.new-{os.getpid()}")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / "model.safetensors")
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / WEIGHTS)
     for name, content in files.items():
         (new / name).write_bytes(content)
     # The card is for people, who may add to it.
-    checksums = {name: sha256(new / name) for name in sorted(["model.safetensors", *files]) if name != "README.md"}
+    checksums = {name: sha256(new / name) for name in sorted([WEIGHTS, *files]) if name != "README.md"}
     config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
     (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     flush_to_disk(new)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +16,12 @@ BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 OPEN_TOKENS = 4
 """At most so many tokens of an unfinished word may be cut in another way."""
+
+
+@lru_cache(maxsize=4)
+def prefixes_of(tokenizer: Tokenizer) -> "Prefixes":
+    """The same for one tokenizer each time: to look through its vocabulary takes a while."""
+    return Prefixes(tokenizer)
 
 
 class Prefixes:

@@ -3,13 +3,13 @@
 import contextlib
 import gc
 import os
-import platform
 import sys
 import time
 from pathlib import Path
 
 import torch
 
+from seqloom.machine import processor
 from seqloom.training import allocator
 
 KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
@@ -87,12 +87,7 @@ def name_of(device: torch.device) -> str:
     """What its maker calls a GPU, or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return processor()
 
 
 def environment() -> dict[str, str | int]:

@@ -14,6 +14,7 @@ import torch
 
 from seqloom.cli import bench, train
 from seqloom.cli.recipe_options import FLAGS
+from seqloom.pipeline import bench as decode_bench
 from seqloom.training import allocator
 from seqloom.training.loop import Trainer
 from tests.cli.test_cli import seqloom
@@ -168,3 +169,53 @@ def test_the_options_are_those_of_train() -> None:
     assert {theirs[name].annotation == ours[name].annotation for name in shared} == {True}
     own = {"steps", "budget", "replay", "seed", "strict"}
     assert set(theirs) - set(ours) == own
+
+
+# --- bench decode ---
+
+
+def test_decode_measures_each_engine(seqloom: Any, toy_run: Path) -> None:
+    ran = seqloom("bench", "decode", toy_run, "--beam", "1,2", "--batch", "3", "--seconds", "0.1", "--json")
+    assert ran.status == 0
+    report = json.loads(ran.out)
+    assert report["source"] == "the run's validation sources"
+    assert report["sentences"] == 31
+    engines = list(dict.fromkeys(cell["engine"] for cell in report["cells"]))
+    assert engines[0].startswith("ctranslate2 float32, ")
+    assert engines[1:] == ["torch float32"]
+    assert list(report["load_seconds"]) == engines
+    assert [(cell["beam"], cell["batch"]) for cell in report["cells"]] == [(1, 3), (2, 3)] * 2
+    for cell in report["cells"]:
+        assert cell["tokens_per_second"] > cell["sentences_per_second"] > 0
+        assert 0 < cell["median_ms"] <= cell["p95_ms"]
+
+
+def test_decode_takes_given_sentences_or_makes_some_up(seqloom: Any, toy_run: Path, toy_corpus: Path) -> None:
+    short = "--beam", "1", "--batch", "1", "--seconds", "0.1"
+    ran = seqloom("bench", "decode", toy_run / "model", *short)
+    assert ran.status == 0
+    assert "256 sentences, made of random tokens; give --src for real ones" in ran.out
+    ran = seqloom("bench", "decode", toy_run / "model", "--src", toy_corpus / "valid.xx", *short)
+    assert f"31 sentences, {toy_corpus / 'valid.xx'}" in ran.out
+    (toy_run.parent / "empty").write_text("\n")
+    ran = seqloom("bench", "decode", toy_run, "--src", toy_run.parent / "empty", *short)
+    assert (ran.status, "is empty, expected sentences to translate" in ran.err) == (2, True)
+    ran = seqloom("bench", "decode", toy_run, "--beam", "many")
+    assert (ran.status, "'many' is no list of numbers" in ran.err) == (2, True)
+
+
+def test_decode_stopped_shows_what_was_measured(seqloom: Any, toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, cell = itertools.count(), decode_bench._cell
+
+    def interrupted(*about: Any) -> Any:
+        if next(made) == 2:
+            raise KeyboardInterrupt
+        return cell(*about)
+
+    monkeypatch.setattr(decode_bench, "_cell", interrupted)
+    ran = seqloom("bench", "decode", toy_run, "--batch", "1", "--seconds", "0.1")
+    assert ran.status == 130
+    assert "Stopped before the end" in ran.out
+    assert (
+        sum(line.startswith("ctranslate2 ") for line in ran.out.splitlines()) == 3
+    )  # two cells, and what loading took

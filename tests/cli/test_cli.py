@@ -47,10 +47,13 @@ def seqloom(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[
 def test_help_names_every_command(seqloom: Any) -> None:
     result = seqloom("--help")
     assert result.status == 0
-    assert all(name in result.out for name in ("train", "translate", "evaluate", "score", "compare", "info", "config"))
+    assert all(
+        name in result.out
+        for name in ("train", "translate", "evaluate", "score", "compare", "export", "info", "config")
+    )
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "score", "compare", "info", "config"])
+@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "score", "compare", "export", "info", "config"])
 def test_every_command_explains_itself(seqloom: Any, command: str) -> None:
     result = seqloom(command, "--help")
     assert result.status == 0

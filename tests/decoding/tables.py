@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.search import Search
-from seqloom.decoding.step import Hypothesis
 
 BOS = 1
 Prefix = tuple[int, ...]

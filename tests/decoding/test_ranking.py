@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from seqloom.decoding.ranking import Ranking, coverage
+from seqloom.decoding.coverage import coverage
+from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.search import Search
 from tests.decoding.tables import Table, agree, everything, search
 from tests.layers.copied_weights import padding

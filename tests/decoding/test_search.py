@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.search import Search
-from seqloom.decoding.step import Hypothesis
 from tests.decoding.tables import BOS, Prefix, Table, TableState, agree, everything, search
 from tests.layers.copied_weights import padding
 from tests.models.configs import small_model

@@ -4,7 +4,8 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +15,9 @@ from seqloom.errors import ModelFolderError, UserError
 from seqloom.pipeline import guard as guard_module
 from seqloom.pipeline.guard import LADDER, Guard, Guarded, Searched
 from seqloom.pipeline.translator import Translator, load
-from seqloom.tasks.translate import Answer
+from seqloom.tasks.answers import Answer, translate
+from seqloom.tasks.folder import read_config
+from seqloom.tasks.setup import TranslatorSetup
 
 RATIO = LengthRatio(0.8, 1.0, 1.25)
 
@@ -23,7 +26,7 @@ def answer(*texts: str, source: str, finished: bool = True) -> Answer:
     """One of ``texts``, best first, a word being a token."""
     lengths = [len(text.split()) for text in texts]
     scores = [-0.1 * rank for rank in range(len(texts))]
-    return Answer(list(texts), scores, False, [finished] * len(texts), lengths, len(source.split()))
+    return Answer(list(texts), scores, [finished] * len(texts), lengths, len(source.split()))
 
 
 class Script(Searched):
@@ -35,7 +38,8 @@ class Script(Searched):
         self.first = [answer(text, source=source) for text, source in zip(first, sources, strict=True)]
         self.rungs = rungs
         self.tried: list[tuple[list[int], dict[str, Any]]] = []
-        self.sources, self.languages, self.n_best = sources, ("en", "de"), 1
+        self.sources, self.n_best = sources, 1
+        self.setup = cast(TranslatorSetup, SimpleNamespace(languages=("en", "de")))
 
     def search(self) -> list[Answer]:
         return self.first
@@ -216,13 +220,12 @@ def test_what_was_mended_has_the_models_own_score(
 
 def test_settings_that_were_asked_for_hold_in_a_retry(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    predict = translator.task.predict
 
-    def spy(model: Any, inputs: Any, decoding: Any, n_best: int, batch_tokens: int, prefixes: Any) -> Any:
+    def spy(setup: Any, engine: Any, inputs: Any, decoding: Any, n_best: int, batch_tokens: int, prefixes: Any) -> Any:
         asked.append((list(inputs), decoding, n_best, prefixes))
-        return predict(model, inputs, decoding, n_best, batch_tokens, prefixes)
+        return translate(setup, engine, inputs, decoding, n_best, batch_tokens, prefixes)
 
-    monkeypatch.setattr(translator.task, "predict", spy)
+    monkeypatch.setattr(guard_module, "translate", spy)
     monkeypatch.setattr(guard_module, "faults_of", lambda source, *rest: ("loop",) if "9" in source else ())
     translator.translate(["1 2", "9 9"], prefixes=["ein", "nov"], length_penalty=0.7, beam=3, max_length=17)
     (_, first, _, _), *rungs = asked
@@ -239,8 +242,8 @@ def test_settings_that_were_asked_for_hold_in_a_retry(translator: Translator, mo
 
 
 def test_the_score_of_a_candidate_is_that_of_the_search(translator: Translator, sources: list[str]) -> None:
-    settings = translator.task.decoding.model_copy(update={"length_penalty": 0.6, "length_formula": "gnmt"})
-    searched = Searched(translator.task, translator.model, ("xx", "yy"), sources[:3], None, settings, 2, 4096)
+    settings = translator.setup.decoding.model_copy(update={"length_penalty": 0.6, "length_formula": "gnmt"})
+    searched = Searched(translator.setup, translator.engine, sources[:3], None, settings, 2, 4096)
     answers = searched.search()
     rated = searched.rate([2, 0], [answers[2].texts[1], answers[0].texts[0]])
     assert rated == pytest.approx([answers[2].scores[1], answers[0].scores[0]], abs=1e-4)
@@ -258,7 +261,7 @@ def test_faults_of_a_long_text_are_those_of_its_parts(translator: Translator, so
 def test_lengths_are_judged_by_what_the_model_was_trained_on(
     translator: Translator, toy_run: Path, tmp_path: Path
 ) -> None:
-    assert translator.guard.ratio == LengthRatio(*translator.config["length_ratio"]) != GENERIC
+    assert translator.guard.ratio == LengthRatio(*read_config(toy_run)["length_ratio"]) != GENERIC
     config = tmp_path / "model" / "config.json"
     shutil.copytree(toy_run / "model", config.parent)
     stored = json.loads(config.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ def test_a_found_translation_has_the_log_probability_that_the_search_gave_it(
     found = translator.translate(sources, beam=beam, n_best=n_best, length_penalty=0, guard="off")
     texts = [text for result in found for text, _ in result.alternatives]
     scored = translator.score([source for source in sources for _ in range(n_best)], texts)
-    again = translator.task.tgt_tokenizer.encode(texts)
+    again = translator.setup.tgt_tokenizer.encode(texts)
     same = 0
     for each, ids, (_, log_prob) in zip(scored, again, (a for r in found for a in r.alternatives), strict=True):
         assert each.tokens == len(ids) + 1
@@ -88,7 +88,7 @@ def test_empty_texts(translator: Translator) -> None:
 def test_a_text_longer_than_any_in_training_is_scored_whole(translator: Translator) -> None:
     (each,) = translator.score(["1 2 3 4 " * 40], ["ein zwo dri vir " * 40])
     assert each.tokens > 160
-    assert each.source_length > translator.task.longest_source
+    assert each.source_length > translator.setup.longest_source
     assert math.isfinite(each.log_prob)
 
 
@@ -101,7 +101,7 @@ def test_pairs_are_scored_as_they_come(translator: Translator, monkeypatch: pyte
             read.append(number)
             yield "1 2", "ein zwo."
 
-    scores = score_pairs(translator.task, translator.model, pairs())
+    scores = score_pairs(translator.setup, translator.engine, pairs())
     next(scores)
     assert len(read) == 3  # of an endless file no more than a chunk is held
 
@@ -113,11 +113,11 @@ def test_a_text_that_is_far_too_long(translator: Translator) -> None:
         translator.score(["1", long], ["ein", "ein"])
     pairs = iter([("1", "ein"), ("1", long)])
     with pytest.raises(UserError, match=r"^b\.en:2: \d+,\d+ tokens"):
-        list(score_pairs(translator.task, translator.model, pairs, names=("a.zh:", "b.en:")))
+        list(score_pairs(translator.setup, translator.engine, pairs, names=("a.zh:", "b.en:")))
 
 
 def test_a_text_for_which_the_model_has_no_places(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(translator.model), "longest", 9)
+    monkeypatch.setattr(type(translator.engine), "longest", 9)
     assert len(translator.score(["1 2"], ["ein zwo."])) == 1
     with pytest.raises(UserError, match=r"^target 1: \d+ tokens, but at most 7 can be scored at once"):
         translator.score(["1 2"], ["ein zwo dri vir funf sext sep okt"])

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from seqloom.data.languages import Direction
+from seqloom.data.languages import Direction, choose_direction
 from seqloom.data.tokenizers import EOS
 from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.metrics.translation import score_translations
 from seqloom.pipeline.comparison import compare_systems
 from seqloom.pipeline.evaluation import evaluate
 from seqloom.pipeline.translator import load
-from seqloom.tasks import translate as translate_module
-from seqloom.tasks.directions import choose_direction, score_by_direction
+from seqloom.tasks import torch_engine
+from seqloom.tasks.directions import score_by_direction
 from seqloom.training.log import LineDisplay
 from seqloom.training.session import train_session
 
@@ -162,15 +162,15 @@ def test_the_same_command_resumes_without_detecting_anew(two_way_run, monkeypatc
 
 def test_the_source_has_the_tag_of_the_language_that_is_wanted(two_way_run, monkeypatch):
     seen: list[list[int]] = []
-    decode = translate_module.decode
+    decode = torch_engine.decode
 
     def watched(model: Any, sources: Any, *rest: Any) -> Any:
         seen.extend(sources.ids.tolist())
         return decode(model, sources, *rest)
 
-    monkeypatch.setattr(translate_module, "decode", watched)
-    translator = load(two_way_run)
-    tokenizer = translator.task.src_tokenizer
+    monkeypatch.setattr(torch_engine, "decode", watched)
+    translator = load(two_way_run, engine="torch")
+    tokenizer = translator.setup.src_tokenizer
     (text,) = tokenizer.encode(["1 2 3"])
     for language in ("sv", "de"):
         seen.clear()

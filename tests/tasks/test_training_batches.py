@@ -26,7 +26,7 @@ def test_subword_dropout_cuts_each_pass_anew(toy_settings: dict[str, Any], tmp_p
         assert max(batch.src.numel(), batch.tgt.numel()) <= 331
         for row, target in zip(batch.rows.tolist(), batch.targets.tolist(), strict=True):
             ids.setdefault(row, []).append(target)
-    texts = {row: task.tgt_tokenizer.decode(cuts) for row, cuts in ids.items()}
+    texts = {row: task.setup.tgt_tokenizer.decode(cuts) for row, cuts in ids.items()}
     assert len(texts) == len(task.prepared.train)
     assert all(len(cuts) == 2 and cuts[0] == cuts[1] for cuts in texts.values())
     differing = sum([i for i in a if i] != [i for i in b if i] for a, b in ids.values())
@@ -46,7 +46,7 @@ def test_weights_say_how_often_a_file_is_seen(toy_settings: dict[str, Any], tmp_
 
 def test_an_own_model_of_characters_cannot_be_cut_anew(toy_settings: dict[str, Any], tmp_path: Path) -> None:
     characters = prepare(toy_settings, tmp_path / "a", tokenizer="characters")
-    (tmp_path / "my.model").write_bytes(characters.src_tokenizer.to_bytes())
+    (tmp_path / "my.model").write_bytes(characters.setup.src_tokenizer.to_bytes())
     task = prepare(toy_settings, tmp_path / "b", tokenizer_file=str(tmp_path / "my.model"), subword_dropout=0.1)
     with pytest.raises(ConfigError, match=r"data\.subword_dropout cuts words anew in each pass.*; set it to 0$"):
         task.training_batches().plan(0)

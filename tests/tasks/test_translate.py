@@ -29,16 +29,16 @@ class Endless(EncoderDecoder):
 
 def test_a_validation_does_not_wait_for_a_model_that_never_ends(task: Translate) -> None:
     torch.manual_seed(1)
-    task_sizes = task.src_tokenizer.vocab_size, task.tgt_tokenizer.vocab_size
-    model = Endless(task.model_config, *task_sizes)
+    task_sizes = task.setup.src_tokenizer.vocab_size, task.setup.tgt_tokenizer.vocab_size
+    model = Endless(task.setup.model, *task_sizes)
     assert task.evaluate(model, "valid").scores["bleu"] < 5
     longest = int(task.prepared.valid.tgt.lengths.max())
     assert longest < model.steps < 5 * longest + 10
-    assert task.decoding.max_length > 2 * model.steps
+    assert task.setup.decoding.max_length > 2 * model.steps
 
 
 def test_answers_tell_whether_they_came_to_their_end(task: Translate) -> None:
-    model = Endless(task.model_config, task.src_tokenizer.vocab_size, task.tgt_tokenizer.vocab_size)
+    model = Endless(task.setup.model, task.setup.src_tokenizer.vocab_size, task.setup.tgt_tokenizer.vocab_size)
     (answer, empty) = task.predict(model, ["1 2", ""], DecodingConfig(beam=2, max_length=5), n_best=2)
     assert answer.finished == [False, False]
     assert empty.finished == [True]

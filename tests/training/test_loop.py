@@ -73,8 +73,8 @@ def test_the_model_overfits_one_batch(task: Translate) -> None:
         optimizer.step()
         optimizer.zero_grad()
     assert float(loss.sum.detach()) / loss.count < 0.02
-    sources = task.src_tokenizer.decode([task.prepared.train.src[row].tolist() for row in range(13)])
-    targets = task.tgt_tokenizer.decode([task.prepared.train.tgt[row].tolist() for row in range(13)])
+    sources = task.setup.src_tokenizer.decode([task.prepared.train.src[row].tolist() for row in range(13)])
+    targets = task.setup.tgt_tokenizer.decode([task.prepared.train.tgt[row].tolist() for row in range(13)])
     assert [answer.texts[0] for answer in task.predict(model, sources)] == targets
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from seqloom.errors import ConfigError, ModelFolderError
 from seqloom.pipeline.translator import load
+from seqloom.tasks.folder import read_model
 from tests.training.test_run import Quiet, last_weights, run
 
 
@@ -24,12 +25,13 @@ def test_vocabulary_sizes_languages_and_weights_are_those_of_the_origin(
 ) -> None:
     said = tuned(tmp_path / "run", toy_run, toy_settings, training__learning_rate=1e-9).said
     origin, new = load(toy_run), load(tmp_path / "run")
-    parameters = sum(weight.numel() for weight in origin.model.parameters())
+    weights = read_model(toy_run).weights
+    parameters = sum(weight.numel() for weight in weights.values())
     assert f"Taken from {toy_run / 'model'}: {parameters:,} weights." in said
     assert new.languages == origin.languages == ("xx", "yy")
-    assert new.task.src_tokenizer.to_bytes() == origin.task.src_tokenizer.to_bytes()
+    assert new.setup.src_tokenizer.to_bytes() == origin.setup.src_tokenizer.to_bytes()
     for name, weight in last_weights(tmp_path / "run").items():
-        torch.testing.assert_close(weight, dict(origin.model.named_parameters())[name], atol=1e-6, rtol=0, msg=name)
+        torch.testing.assert_close(weight, weights[name], atol=1e-6, rtol=0, msg=name)
 
 
 def test_it_goes_on_where_the_origin_stood(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
@@ -60,7 +62,7 @@ def test_a_new_term_starts_as_the_mean_of_its_pieces(
     term = "ababab" * 2
     said = tuned(tmp_path / "run", toy_run, toy_settings, data__terms=[term], training__learning_rate=1e-9).said
     assert any("; 1 new tokens start as the mean of their pieces." in line for line in said)
-    old, new = load(toy_run).task.src_tokenizer, load(tmp_path / "run").task.src_tokenizer
+    old, new = load(toy_run).setup.src_tokenizer, load(tmp_path / "run").setup.src_tokenizer
     assert new.vocab_size == old.vocab_size + 1
     assert new.pieces([new.vocab_size - 1]) == [term]
     pieces = [token for token in old.encode([term])[0] if old.pieces([token]) != ["\u2581"]]

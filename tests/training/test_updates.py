@@ -30,7 +30,7 @@ def test_one_program_serves_batches_of_all_shapes(task: Translate) -> None:
     fused.load_state_dict(plain.state_dict())
     for stack in task.stacks(fused):
         stack.compile(dynamic=True, backend="eager")
-    vocab = task.src_tokenizer.vocab_size
+    vocab = task.setup.src_tokenizer.vocab_size
     for rows, source, target in SHAPES:
         src, tgt, targets = (torch.randint(3, vocab, (rows, length)) for length in (source, target, target))
         mask = torch.arange(source) < torch.randint(1, source + 1, (rows, 1))

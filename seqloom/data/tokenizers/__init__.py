@@ -22,7 +22,6 @@ from seqloom.data.tokenizers.tokenizer import (
     initial_pieces,
     normalize,
     pad,
-    truncate,
 )
 from seqloom.data.tokenizers.words import Words
 from seqloom.errors import DataError, ModelFolderError
@@ -44,7 +43,6 @@ __all__ = [
     "normalize",
     "open_tokenizer",
     "pad",
-    "truncate",
 ]
 
 MAX_FILE_BYTES = 1 << 28

@@ -47,6 +47,8 @@ class Encoder(Protocol):
 class Tokenizer(Encoder, Protocol):
     """What tasks and training ask of a tokenizer."""
 
+    def __hash__(self) -> int: ...
+
     @property
     def tags(self) -> list[int]:
         """The tokens beside the four special ones that no text is cut into, such as ``<2de>``."""
@@ -118,15 +120,6 @@ def new_pieces(pieces: Sequence[str], known: Iterable[str]) -> list[str]:
 def unknown_piece(piece: str, tags: Sequence[str]) -> DataError:
     """What is said of a piece that is asked for and not there."""
     return DataError(f"{piece!r} is not in the vocabulary; the tags in it are: {', '.join(tags) or 'none'}")
-
-
-def truncate(ids: Iterable[list[int]], max_length: int) -> tuple[list[list[int]], int]:
-    """Cuts sequences to ``max_length`` tokens; returns them and how many were cut."""
-    cut, count = [], 0
-    for sequence in ids:
-        count += len(sequence) > max_length
-        cut.append(sequence[:max_length])
-    return cut, count
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> NDArray[np.int64]:

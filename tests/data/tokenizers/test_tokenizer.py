@@ -21,7 +21,6 @@ from seqloom.data.tokenizers import (
     normalize,
     open_tokenizer,
     pad,
-    truncate,
 )
 from seqloom.errors import ConfigError, DataError, ModelFolderError
 
@@ -288,11 +287,6 @@ def test_normalize_keeps_all_but_white_space_and_composition(text):
 
 def test_normalize_leaves_the_writers_forms():
     assert normalize("Ｆｕｌｌ－ｗｉｄｔｈ，“quotes”　and ﬁ ") == "Ｆｕｌｌ－ｗｉｄｔｈ，“quotes” and ﬁ"
-
-
-def test_truncate_cuts_and_counts():
-    assert truncate([[4, 5, 6], [7], [], [8, 9]], 2) == ([[4, 5], [7], [], [8, 9]], 1)
-    assert truncate([], 2) == ([], 0)
 
 
 def test_padding_stands_at_the_end():

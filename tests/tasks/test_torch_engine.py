@@ -10,8 +10,8 @@ from seqloom.config import ModelConfig
 from seqloom.data.tokenizers import BOS, EOS
 from seqloom.decoding.ensemble import Ensemble
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks import forcing
-from seqloom.tasks.forcing import score_tokens
+from seqloom.tasks import torch_engine
+from seqloom.tasks.torch_engine import TorchEngine
 
 VOCAB = 23
 SOURCES = [[5, 7, 11, EOS], [EOS], [22, 4, 4, 9, 13, 6, 17, EOS], [8, EOS], [5, 7, 11, EOS]]
@@ -38,11 +38,10 @@ def plain(each: EncoderDecoder, source: list[int], target: list[int]) -> list[fl
 @pytest.mark.parametrize("batch_tokens", [1, 13, 4096])
 @pytest.mark.parametrize("chunk", [2, 512])
 def test_log_probs_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch, batch_tokens: int, chunk: int) -> None:
-    monkeypatch.setattr(forcing, "CHUNK", chunk)
+    monkeypatch.setattr(torch_engine, "CHUNK", chunk)
     each = model()
-    found = list(score_tokens(each, SOURCES, TARGETS, batch_tokens))
+    found = TorchEngine(each).score(SOURCES, TARGETS, batch_tokens)
     assert [scores.tokens for scores in found] == TARGETS
-    assert [scores.source_length for scores in found] == [3, 0, 7, 1, 3]
     for scores, source, target in zip(found, SOURCES, TARGETS, strict=True):
         assert scores.log_probs == pytest.approx(plain(each, source, target), abs=1e-5)
     assert found[0].log_probs == pytest.approx(found[4].log_probs, abs=1e-5)
@@ -50,7 +49,7 @@ def test_log_probs_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch, 
 
 def test_an_ensemble_has_the_mean_probability() -> None:
     members = [model(3), model(5)]
-    found = list(score_tokens(Ensemble(members), SOURCES, TARGETS, 4096))
+    found = TorchEngine(Ensemble(members)).score(SOURCES, TARGETS)
     for scores, source, target in zip(found, SOURCES, TARGETS, strict=True):
         each = [plain(member, source, target) for member in members]
         mean = [math.log((math.exp(one) + math.exp(other)) / 2) for one, other in zip(*each, strict=True)]
@@ -59,9 +58,9 @@ def test_an_ensemble_has_the_mean_probability() -> None:
 
 def test_a_model_in_training_is_not_asked_with_dropout() -> None:
     each = model().train()
-    one, other = ([s.log_probs for s in score_tokens(each, SOURCES, TARGETS, 64)] for _ in range(2))
+    one, other = ([s.log_probs for s in TorchEngine(each).score(SOURCES, TARGETS, 64)] for _ in range(2))
     assert one == other
 
 
 def test_nothing_to_score() -> None:
-    assert list(score_tokens(model(), [], [], 64)) == []
+    assert TorchEngine(model()).score([], [], 64) == []

@@ -1,0 +1,76 @@
+"""seqloom export"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqloom.cli.direction import SrcLang, TgtLang
+
+
+class Target(StrEnum):
+    CTRANSLATE2 = "ctranslate2"
+
+
+class Quantization(StrEnum):
+    INT8 = "int8"
+    BF16 = "bf16"
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DIR",
+            help="A new folder, for use without seqloom. Without it the export stays with the model, for seqloom's own use.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[Target, typer.Option(help="The format.")] = Target.CTRANSLATE2,
+    quantize: Annotated[
+        Quantization | None,
+        typer.Option(
+            help="Keep the weights in fewer bits, if that costs little; needs --src and --ref.", show_default=False
+        ),
+    ] = None,
+    src: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Sentences to measure the cost of --quantize with.", show_default=False),
+    ] = None,
+    ref: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)
+    ] = None,
+    src_lang: SrcLang = None,
+    tgt_lang: TgtLang = None,
+    max_loss: Annotated[
+        float, typer.Option(metavar="BLEU", min=0, help="Refuse a quantization that costs more than this.")
+    ] = 0.5,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a model in another engine's format; with --quantize, measure what that costs and keep the proof."""
+    from seqloom.errors import UserError
+    from seqloom.pipeline.exporting import export
+    from seqloom.training.process import arrange
+
+    if (quantize is None) != (src is None and ref is None) or (src is None) != (ref is None):
+        raise UserError("--quantize, --src and --ref belong together: the cost is measured on these sentences")
+    arrange(threads)
+    compute_type = {None: "float32", Quantization.INT8: "int8", Quantization.BF16: "bfloat16"}[quantize]
+    report = export(
+        run,
+        out,
+        compute_type,
+        (src, ref) if src and ref else None,
+        (src_lang or "", tgt_lang or ""),
+        max_loss,
+        threads,
+        lambda text: typer.echo(text, err=True),
+    )
+    typer.echo(json.dumps(report.as_dict(), ensure_ascii=False) if json_ else report.as_table())

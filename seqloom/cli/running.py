@@ -1,0 +1,55 @@
+"""By what a model is run: the options that all commands that run one have."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from seqloom.pipeline.engines import Running
+    from seqloom.pipeline.translator import Translator
+
+
+class EngineName(StrEnum):
+    AUTO = "auto"
+    TORCH = "torch"
+    CTRANSLATE2 = "ctranslate2"
+
+
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        help="What runs the model: ctranslate2 is faster, torch knows every search; auto takes the first wherever it gives the same.",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu or cuda.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False
+    ),
+]
+
+
+def running(device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None) -> "Running":
+    """What the options say; what there is to know of engines goes to the screen."""
+    from seqloom.pipeline.engines import Running
+
+    def before_torch() -> None:
+        from seqloom.training.process import arrange
+
+        arrange(threads)
+
+    return Running(device, engine.value, threads, lambda text: typer.echo(text, err=True), before_torch)
+
+
+def open_translator(
+    path: Path | Sequence[Path], device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None
+) -> "Translator":
+    """A model, or several as one, ready to translate."""
+    from seqloom.pipeline.translator import open_translator as opened
+
+    return opened(path, running(device, engine, threads))

@@ -1,0 +1,21 @@
+"""How long an output may be and must be. Loads no torch."""
+
+from seqloom.config import DecodingConfig
+
+ROOM = 10
+"""Tokens beyond a multiple of the source's that an output may have, and beyond its prefix."""
+
+
+def length_bounds(read: int, config: DecodingConfig, places: int | None = None, forced: int = 0) -> tuple[int, int]:
+    """The greatest and the least length of an output, its end counted in the first.
+
+    Args:
+        read: tokens of its source, with the end.
+        config: the settings.
+        places: how many tokens the model can tell apart by their position; None for any number.
+        forced: how many tokens the output's prefix may take.
+    """
+    longest = min(config.max_length, places or config.max_length)
+    if config.max_length_ratio:
+        longest = min(longest, max(int(read * config.max_length_ratio) + ROOM, forced + ROOM))
+    return longest, max(int(read * config.min_length_ratio), config.min_length)

@@ -1,0 +1,1 @@
+"""A trained model in other engines' formats, and those engines as drop-in runners."""

@@ -1,0 +1,133 @@
+"""Where the exports of a model are kept: in its folder, or where that cannot be written to, in the user's cache.
+
+A model folder holds ``ctranslate2-float32/`` and its like, each with the engine's own files and
+``export.json``: which weights it was made from, checksums, and what was measured. One that does not
+fit its model is as good as none, and is made again. Loads no torch.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seqloom.errors import ModelFolderError
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, flush_to_disk, put_in_place, sha256
+
+FORMAT_VERSION = 1
+ABOUT = "export.json"
+COMPUTE_TYPES = ("float32", "bfloat16", "int8")
+
+
+@dataclass(frozen=True)
+class Export:
+    """One that is there and whole."""
+
+    path: Path
+    compute_type: str
+    places: int
+    """Tokens that it can tell apart by their position."""
+    proof: dict[str, Any] | None = None
+    """What its quantization costs, as it was measured; None where that was not done."""
+
+    @property
+    def proven(self) -> bool:
+        """Whether it may be used without being asked for."""
+        return self.compute_type == "float32" or (self.proof is not None and bool(self.proof["accepted"]))
+
+
+def find_export(folder: ModelFolder, compute_type: str) -> tuple[Export | None, str]:
+    """The export of a model in one type, and if there is one that cannot be used, why."""
+    problem = ""
+    for path in _places(folder, compute_type):
+        if not (path / ABOUT).is_file():
+            continue
+        try:
+            return _read(path, folder), ""
+        except ModelFolderError as error:
+            problem = str(error)
+    return None, problem
+
+
+def make_export(
+    folder: ModelFolder,
+    compute_type: str,
+    places: int,
+    write: Callable[[Path], None],
+    proof: dict[str, Any] | None = None,
+) -> Export:
+    """Keeps what ``write`` writes into an empty folder; what was there before goes.
+
+    Raises:
+        ModelFolderError: if there is nowhere to keep it.
+    """
+    for path in _places(folder, compute_type):
+        new = path.with_name(f"{path.name}.new-{os.getpid()}")
+        try:
+            new.mkdir(parents=True)
+        except OSError as error:
+            problem = error
+            continue
+        try:
+            write(new)
+            files = {file.name: sha256(file) for file in sorted(new.iterdir())}
+            about = {
+                "format_version": FORMAT_VERSION,
+                "weights": folder.config["files"][WEIGHTS],
+                "compute_type": compute_type,
+                "places": places,
+                "files": files,
+                "proof": proof,
+            }
+            (new / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            flush_to_disk(new)
+            put_in_place(new, path)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        return Export(path, compute_type, places, proof)
+    raise ModelFolderError(
+        f"{folder.path}: an export can be kept neither there nor in {_cache(folder)} ({problem}); "
+        f"make one of them writable"
+    )
+
+
+def keep_proof(export: Export, proof: dict[str, Any]) -> Export:
+    """Writes down what the quantization of an export costs."""
+    about = json.loads((export.path / ABOUT).read_text(encoding="utf-8"))
+    new = export.path / f"{ABOUT}.new-{os.getpid()}"
+    new.write_text(json.dumps(about | {"proof": proof}, indent=1) + "\n", encoding="utf-8")
+    os.replace(new, export.path / ABOUT)
+    return replace(export, proof=proof)
+
+
+def discard(export: Export) -> None:
+    """Removes an export that turned out to be no good."""
+    shutil.rmtree(export.path)
+
+
+def _read(path: Path, folder: ModelFolder) -> Export:
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        if about["format_version"] != FORMAT_VERSION:
+            raise ModelFolderError(f"{path}: was made by another version of this program")
+        if about["weights"] != folder.config["files"][WEIGHTS]:
+            raise ModelFolderError(f"{path}: was made from other weights than those of {folder.path}")
+        for name, checksum in about["files"].items():
+            if Path(name).name != name or sha256(path / name) != checksum:
+                raise ModelFolderError(f"{path / name}: is damaged, its checksum is not the one in {ABOUT}")
+        return Export(path, str(about["compute_type"]), int(about["places"]), about["proof"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFolderError(f"{path}: cannot be read ({error!r})") from None
+
+
+def _places(folder: ModelFolder, compute_type: str) -> list[Path]:
+    name = f"ctranslate2-{compute_type}"
+    return [folder.path / name, _cache(folder) / name]
+
+
+def _cache(folder: ModelFolder) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "seqloom" / str(folder.config["files"][WEIGHTS])[:16]

@@ -1,0 +1,175 @@
+"""How fast a trained translator translates on this machine: what ``seqloom bench decode`` shows."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from seqloom.data.corpus import Corpus
+from seqloom.data.readers import read_lines
+from seqloom.data.tokenizers import EOS, NUM_SPECIAL
+from seqloom.errors import DataError
+from seqloom.machine import cores, processor
+from seqloom.pipeline.engines import Running, open_each
+from seqloom.tasks.engine import Engine
+from seqloom.tasks.setup import TranslatorSetup
+
+MOST_SENTENCES = 1000
+MADE_UP = 256, 16
+"""Sentences of random tokens, and tokens of each, where there are no others."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One engine at one beam and batch."""
+
+    engine: str
+    beam: int
+    batch: int
+    """Sentences given at once."""
+    tokens_per_second: float
+    """Of the target, ends counted."""
+    sentences_per_second: float
+    median_ms: float
+    """From a batch to its translations."""
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured of one model."""
+
+    path: str
+    machine: str
+    threads: int
+    sentences: int
+    source: str
+    """Where they are from."""
+    load_seconds: dict[str, float]
+    """Of each engine."""
+    cells: list[Cell]
+    interrupted: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return asdict(self) | {"date": str(date.today())}
+
+    def as_table(self) -> str:
+        """The same for a person."""
+        lines = [
+            f"{self.path} on {self.machine}, {self.threads} threads: {self.sentences:,} sentences, {self.source}",
+            f"{'engine':<44}{'beam':>5}{'batch':>6}{'tokens/s':>10}{'sentences/s':>13}{'median, ms':>12}"
+            f"{'p95, ms':>10}",
+        ]
+        lines += [
+            f"{c.engine:<44}{c.beam:>5}{c.batch:>6}{c.tokens_per_second:>10,.0f}{c.sentences_per_second:>13,.1f}"
+            f"{c.median_ms:>12,.1f}{c.p95_ms:>10,.1f}"
+            for c in self.cells
+        ]
+        lines += [f"{name}: ready after {seconds:.2f} s" for name, seconds in self.load_seconds.items()]
+        if self.interrupted:
+            lines.append("Stopped before the end: this is what was measured until then.")
+        return "\n".join(lines)
+
+
+def bench_decode(
+    path: Path,
+    src: Path | None = None,
+    beams: Sequence[int] = (1, 4),
+    batches: Sequence[int] = (1, 16, 64),
+    seconds: float = 3.0,
+    languages: tuple[str, str] = ("", ""),
+    running: Running | None = None,
+) -> Report:
+    """Translates sentences by each engine that can run the model, for ``seconds`` in each cell.
+
+    Args:
+        path: a run or model folder.
+        src: sentences to translate; unless given, those that the run was validated with.
+        beams: to try.
+        batches: numbers of sentences given at once.
+        seconds: of each cell.
+        languages: which direction, where the model knows several.
+        running: device and threads; the defaults unless given.
+
+    Raises:
+        DataError: if ``src`` has no sentences.
+    """
+    running = running or Running()
+    cells: list[Cell] = []
+    load_seconds: dict[str, float] = {}
+    sentences: list[list[int]] = []
+    source, finished = "", False
+    with suppress(KeyboardInterrupt):
+        begun = time.perf_counter()
+        for name, setup, engine in open_each(path, running):
+            load_seconds[name] = time.perf_counter() - begun
+            directed = setup.towards(*languages)
+            if not sentences:
+                sentences, source = _sentences(path, directed, src)
+            for beam, batch in product(beams, batches):
+                cells.append(_cell(name, engine, directed, sentences, beam, batch, seconds))
+            begun = time.perf_counter()
+        finished = True
+    if not cells:
+        raise KeyboardInterrupt
+    threads = running.threads or cores()
+    return Report(str(path), processor(), threads, len(sentences), source, load_seconds, cells, not finished)
+
+
+def _cell(
+    name: str,
+    engine: Engine,
+    setup: TranslatorSetup,
+    sentences: Sequence[Sequence[int]],
+    beam: int,
+    batch: int,
+    seconds: float,
+) -> Cell:
+    plain = {"sample": False, "diversity": 0.0, "mbr": "none", "beam": beam}
+    decoding = setup.decoding.model_copy(update=plain)
+    parts = [sentences[start : start + batch] for start in range(0, len(sentences), batch)]
+    engine.search(parts[0], decoding)
+    times: list[float] = []
+    tokens = count = 0
+    clock: Callable[[], float] = time.perf_counter
+    begun = clock()
+    while not times or clock() - begun < seconds:
+        part = parts[len(times) % len(parts)]
+        start = clock()
+        found = engine.search(part, decoding, batch_tokens=1 << 30)
+        times.append(clock() - start)
+        tokens += sum(len(best[0].tokens) + 1 for best in found)
+        count += len(part)
+    total = sum(times)
+    ordered = sorted(1000 * each for each in times)
+    p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+    return Cell(name, beam, batch, tokens / total, count / total, statistics.median(ordered), p95)
+
+
+def _sentences(path: Path, setup: TranslatorSetup, src: Path | None) -> tuple[list[list[int]], str]:
+    """What is translated, in token ids, and where it is from."""
+    tag = setup.tag()
+    if src is not None:
+        texts = [line for line in read_lines(src) if line.strip()][:MOST_SENTENCES]
+        if not texts:
+            raise DataError(f"{src}: is empty, expected sentences to translate")
+        limit = max(len(tag) + setup.longest_source, 24)
+        return [ids for ids in setup.sources(texts) if len(ids) <= limit + 1], str(src)
+    with suppress(OSError, EOFError, ValueError, KeyError):
+        corpus = Corpus(path / "data" / "valid")
+        kept = [corpus.src[row].tolist() for row in range(min(len(corpus), MOST_SENTENCES))]
+        if kept and max(map(max, kept)) < setup.vocab_sizes[0]:
+            return [[*ids, EOS] for ids in kept], "the run's validation sources"
+    generator = random.Random(1)
+    count, length = MADE_UP
+    return [
+        [*tag, *(generator.randrange(NUM_SPECIAL, setup.vocab_sizes[0]) for _ in range(length)), EOS]
+        for _ in range(count)
+    ], "made of random tokens; give --src for real ones"

@@ -1,0 +1,236 @@
+"""Which engine runs a model: CTranslate2 where it gives just what torch would, and torch for all else.
+
+Nothing heavy is loaded before it is needed: a translation by CTranslate2 never loads torch.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from seqloom.config import DecodingConfig
+from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.errors import ConfigError, ModelFolderError
+from seqloom.pipeline.ensemble import require_one_vocabulary
+from seqloom.tasks.engine import BATCH_TOKENS, Engine, TokenScores
+from seqloom.tasks.folder import ModelFolder, read_model
+from seqloom.tasks.setup import TranslatorSetup
+
+if TYPE_CHECKING:
+    from seqloom.decoding.constraints import Prefix
+    from seqloom.export.store import Export
+
+Name = Literal["auto", "torch", "ctranslate2"]
+NAMES: tuple[Name, ...] = ("auto", "torch", "ctranslate2")
+
+TASK = "translate"
+
+Say = Callable[[str], None]
+"""Where a sentence goes that the user should read."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and by what models are run."""
+
+    device: str = "cpu"
+    engine: Name = "auto"
+    threads: int | None = None
+    """Processor threads that CTranslate2 may use; all unless given."""
+    say: Say = lambda text: None
+    """Where sentences about engines go, such as that a model is exported."""
+    before_torch: Callable[[], None] = lambda: None
+    """Called if torch is going to be loaded."""
+
+
+class WithTorch:
+    """A fast engine for what it does exactly, and torch for the rest, loaded when it is first needed."""
+
+    def __init__(self, fast: Any, open_torch: Callable[[], Engine], say: Say) -> None:
+        self.fast = fast
+        self._open_torch = cache(open_torch)
+        self._say = say
+        self._said: set[str] = set()
+
+    @property
+    def torch(self) -> Engine:
+        """The engine that does everything."""
+        return self._open_torch()
+
+    def quiet(self) -> "WithTorch":
+        """The same, for searches that nobody asked for in particular."""
+        engine = copy(self)
+        engine._say = lambda text: None
+        return engine
+
+    @property
+    def longest(self) -> int | None:
+        longest: int | None = self.fast.longest
+        return longest
+
+    def search(
+        self,
+        sources: Sequence[Sequence[int]],
+        decoding: DecodingConfig,
+        n_best: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+        prefixes: "Sequence[Prefix] | None" = None,
+    ) -> list[list[Hypothesis]]:
+        engine = self._for(self.fast.cannot_search(sources, decoding, prefixes))
+        return engine.search(sources, decoding, n_best, batch_tokens, prefixes)
+
+    def score(
+        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], batch_tokens: int = BATCH_TOKENS
+    ) -> list[TokenScores]:
+        return self._for(self.fast.cannot_score(sources, targets)).score(sources, targets, batch_tokens)
+
+    def _for(self, reason: str) -> Engine:
+        if not reason:
+            engine: Engine = self.fast
+            return engine
+        if reason not in self._said:
+            self._said.add(reason)
+            self._say(f"{reason} is the torch engine's: it does what CTranslate2 does not do in just this way.")
+        return self.torch
+
+
+class Opened(NamedTuple):
+    """A model ready to be run."""
+
+    folder: ModelFolder
+    setup: TranslatorSetup
+    engine: Engine
+
+
+def open_engine(path: Path, running: Running) -> Opened:
+    """A model with what runs it.
+
+    Raises:
+        ConfigError: if CTranslate2 is asked for and cannot be had.
+        ModelFolderError: if there is no model, or it is damaged.
+    """
+    folder = read_translator(path, weights=False)
+    setup = TranslatorSetup.from_folder(folder)
+    obstacle = _obstacle(setup, running.device)
+    if running.engine == "torch" or (running.engine == "auto" and obstacle):
+        if running.engine == "auto" and running.device == "cpu":
+            running.say(f"{obstacle}; torch translates instead, more slowly.")
+        return Opened(folder, setup, _open_torch(path, running))
+    if obstacle:
+        raise ConfigError(f"the engine ctranslate2 cannot be used: {obstacle}; use auto or torch")
+    fast = _fast(folder, setup, running)
+    return Opened(folder, setup, WithTorch(fast, lambda: _open_torch(path, running), running.say))
+
+
+def open_ensemble(paths: Sequence[Path], running: Running) -> Opened:
+    """Several models that translate as one, which torch alone can do; the folder is that of the first.
+
+    Raises:
+        ConfigError: if CTranslate2 is asked for.
+        ModelFolderError: if one cannot be read, or they differ in languages or vocabulary.
+    """
+    if running.engine == "ctranslate2":
+        raise ConfigError("the engine ctranslate2 runs one model; an ensemble needs auto or torch")
+    running.before_torch()
+    from seqloom.decoding.ensemble import Ensemble
+    from seqloom.tasks.device import device_named
+    from seqloom.tasks.torch_engine import TorchEngine, trained_model
+
+    folders = [read_translator(path) for path in paths]
+    setups = [TranslatorSetup.from_folder(folder) for folder in folders]
+    require_one_vocabulary([(folder.path, setup) for folder, setup in zip(folders, setups, strict=True)])
+    models = [trained_model(*member) for member in zip(folders, setups, strict=True)]
+    joint = replace(setups[0], longest_source=min(setup.longest_source for setup in setups))
+    return Opened(folders[0], joint, TorchEngine(Ensemble(models).to(device_named(running.device)).eval()))
+
+
+def read_translator(path: Path, weights: bool = True) -> ModelFolder:
+    """A model folder whose task is translation.
+
+    Raises:
+        ModelFolderError: if there is none.
+    """
+    folder = read_model(path, weights)
+    if folder.config["task"] != TASK:
+        raise ModelFolderError(f"{folder.path}: is a model for the task {folder.config['task']!r}, expected {TASK!r}")
+    return folder
+
+
+def _obstacle(setup: TranslatorSetup, device: str) -> str:
+    """Why CTranslate2 cannot run a model; empty if it can."""
+    if device != "cpu":
+        return f"CTranslate2 is used on a CPU, and the device is {device}"
+    if find_spec("ctranslate2") is None:
+        return "CTranslate2 is not installed (pip install ctranslate2)"
+    from seqloom.export.ctranslate2_engine import missing_parts
+
+    missing = missing_parts(setup.model)
+    return f"CTranslate2 does not know {missing}" if missing else ""
+
+
+def open_each(path: Path, running: Running) -> Iterator[tuple[str, TranslatorSetup, Engine]]:
+    """One after the other all engines that a model can be run with here, by their names.
+
+    Raises:
+        ModelFolderError: if there is no model, or it is damaged.
+    """
+    folder = read_translator(path, weights=False)
+    setup = TranslatorSetup.from_folder(folder)
+    if obstacle := _obstacle(setup, running.device):
+        running.say(f"{obstacle}.")
+    else:
+        from seqloom.export.ctranslate2_engine import CTranslate2Engine
+        from seqloom.pipeline.probe import choose
+
+        for export in _usable(folder, running):
+            choice = choose([export], setup, running.threads, running.say)
+            name = f"ctranslate2 {export.compute_type}, {choice.shape}"
+            yield name, setup, CTranslate2Engine(export.path, setup, export.places, choice.shape, export.compute_type)
+    yield "torch float32", setup, _open_torch(path, running)
+
+
+def _open_torch(path: Path, running: Running) -> Engine:
+    running.before_torch()
+    from seqloom.tasks.torch_engine import open_torch_engine
+
+    folder = read_translator(path)
+    return open_torch_engine(folder, TranslatorSetup.from_folder(folder), running.device)
+
+
+def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engine:
+    """The exported model in the fastest type that is proven, in the shape that is fastest here."""
+    from seqloom.export.ctranslate2_engine import CTranslate2Engine
+    from seqloom.pipeline.probe import choose
+
+    usable = _usable(folder, running)
+    choice = choose(usable, setup, running.threads, running.say)
+    export = next(each for each in usable if each.compute_type == choice.compute_type)
+    return CTranslate2Engine(export.path, setup, export.places, choice.shape, export.compute_type)
+
+
+def _usable(folder: ModelFolder, running: Running) -> "list[Export]":
+    """The exports that may be used: in float32, made if there is none, and in the types that are proven."""
+    from seqloom.export.ctranslate2_engine import supported_types
+    from seqloom.export.store import COMPUTE_TYPES, find_export
+
+    usable = []
+    for compute_type in COMPUTE_TYPES:
+        export, problem = find_export(folder, compute_type)
+        if problem:
+            running.say(f"{problem}; it is made anew" if compute_type == "float32" else f"{problem}; it is not used.")
+        if export is None and compute_type == "float32":
+            running.before_torch()
+            from seqloom.export.ctranslate2_model import export_model
+
+            running.say(f"Exporting {folder.path} for CTranslate2, once.")
+            export = export_model(read_translator(folder.path), compute_type)
+        if export is None or not export.proven:
+            continue
+        if compute_type not in supported_types():
+            running.say(f"This processor does not calculate in {compute_type}, which was proven for {folder.path}.")
+            continue
+        usable.append(export)
+    return usable

@@ -1,0 +1,115 @@
+"""How an exported model runs fastest on this machine: measured once, and kept beside it."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from seqloom.config import DecodingConfig
+from seqloom.data.tokenizers import EOS, NUM_SPECIAL
+from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
+from seqloom.export.store import Export
+from seqloom.machine import cores, processor
+from seqloom.tasks.setup import TranslatorSetup
+
+KEPT = "machines.json"
+SENTENCES, LENGTH = 64, 8
+"""What is translated to measure: so many for each core, of so many tokens, to as many."""
+BATCHES = (16, 32, 64)
+SECONDS = 0.5
+"""A way that has taken so long is not tried again."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest way that was found."""
+
+    compute_type: str
+    shape: Shape
+    tokens_per_second: float
+
+
+def shapes(threads: int) -> Iterator[tuple[int, int]]:
+    """Workers and threads of each that together use ``threads``, as far as both divide them."""
+    for workers in range(threads, 0, -1):
+        if threads % workers == 0:
+            yield workers, threads // workers
+
+
+def choose(
+    exports: list[Export],
+    setup: TranslatorSetup,
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Choice:
+    """The choice among ``exports`` that was made on this machine before, or one that is made now."""
+    threads = threads or cores()
+    types = sorted(export.compute_type for export in exports)
+    key = f"{processor()}, {threads} threads, {'/'.join(types)}"
+    known = [(export.path / KEPT, _kept(export.path / KEPT, key)) for export in exports]
+    for _, choice in known:
+        if choice is not None and choice.compute_type in types:
+            return choice
+    say(f"Trying out how this machine translates fastest with {threads} threads, once.")
+    found = measure(exports, setup, threads)
+    best = max(found, key=lambda choice: choice.tokens_per_second)
+    _keep(known[0][0], key, best)
+    return best
+
+
+def measure(exports: list[Export], setup: TranslatorSetup, threads: int) -> list[Choice]:
+    """Tries the shapes with one batch size, the batch sizes with the best shape, and then the other types with both."""
+    first, *others = exports
+    tried = [_timed(first, setup, Shape(workers, each, BATCHES[1])) for workers, each in shapes(threads)]
+    best = max(tried, key=lambda choice: choice.tokens_per_second)
+    others_of_it = [replace(best.shape, batch=batch) for batch in BATCHES if batch != best.shape.batch]
+    tried += [_timed(first, setup, shape) for shape in others_of_it]
+    best = max(tried, key=lambda choice: choice.tokens_per_second)
+    return tried + [_timed(export, setup, best.shape) for export in others]
+
+
+def _timed(export: Export, setup: TranslatorSetup, shape: Shape) -> Choice:
+    engine = CTranslate2Engine(export.path, setup, export.places, shape, export.compute_type)
+    generator = random.Random(1)
+    vocab = setup.vocab_sizes[0]
+    sentences = [
+        [*(generator.randrange(NUM_SPECIAL, vocab) for _ in range(LENGTH)), EOS]
+        for _ in range(SENTENCES * shape.workers * shape.threads)
+    ]
+    task = DecodingConfig(beam=1, max_length=LENGTH, min_length=LENGTH)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        engine.search(sentences, task)
+        seconds = time.perf_counter() - start
+        best = min(best, seconds)
+        if seconds > SECONDS:
+            break
+    return Choice(export.compute_type, shape, len(sentences) * LENGTH / best)
+
+
+def _kept(path: Path, key: str) -> Choice | None:
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[key]
+        return Choice(str(about["compute_type"]), Shape(**about["shape"]), float(about["tokens_per_second"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep(path: Path, key: str, choice: Choice) -> None:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        about = {}
+    about[key] = {**asdict(choice), "date": str(date.today())}
+    new = path.with_name(f"{path.name}.new-{os.getpid()}")
+    try:
+        new.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        os.replace(new, path)
+    except OSError:  # measured again next time
+        return

@@ -1,0 +1,158 @@
+"""What it costs to run a model in fewer bits, measured on sentences; only what was measured is used by default."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from seqloom.data.readers import read_pairs
+from seqloom.errors import ConfigError, DataError, UserError
+from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape, supported_types
+from seqloom.export.store import Export
+from seqloom.machine import processor
+from seqloom.metrics.translation import score_translations
+from seqloom.pipeline.translator import Translator
+from seqloom.tasks.folder import ModelFolder
+from seqloom.tasks.setup import TranslatorSetup
+
+MOST_BLEU = 0.5
+"""A type that loses more than this is refused, unless told otherwise."""
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An export at work on a set of sentences."""
+
+    texts: list[str]
+    bleu: float
+    chrf: float
+    tokens_per_second: float
+    """Target tokens, the fastest of several rounds."""
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One type beside float32."""
+
+    compute_type: str
+    plain: Measured
+    quantized: Measured
+    signatures: dict[str, str]
+    sentences: int
+    most_bleu: float
+    source: str
+
+    @property
+    def changed(self) -> float:
+        """Share of sentences that are translated otherwise."""
+        pairs = zip(self.plain.texts, self.quantized.texts, strict=True)
+        return sum(a != b for a, b in pairs) / self.sentences
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it loses no more than is allowed."""
+        return self.plain.bleu - self.quantized.bleu <= self.most_bleu
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is kept beside the export, and printed by ``--json``."""
+
+        def numbers(measured: Measured) -> dict[str, float]:
+            return {
+                "bleu": measured.bleu,
+                "chrf": measured.chrf,
+                "tokens_per_second": measured.tokens_per_second,
+                "bytes": measured.bytes,
+            }
+
+        return {
+            "compute_type": self.compute_type,
+            "accepted": self.accepted,
+            "most_bleu": self.most_bleu,
+            "float32": numbers(self.plain),
+            self.compute_type: numbers(self.quantized),
+            "changed": self.changed,
+            "sentences": self.sentences,
+            "source": self.source,
+            "signatures": self.signatures,
+            "machine": processor(),
+            "date": str(date.today()),
+        }
+
+    def as_table(self) -> str:
+        """For people."""
+        rows = [f"{'':<18}{'float32':>12}{self.compute_type:>12}{'change':>12}"]
+        for name, key, digits in (("BLEU", "bleu", 2), ("chrF++", "chrf", 2)):
+            a, b = getattr(self.plain, key), getattr(self.quantized, key)
+            rows.append(f"{name:<18}{a:>12.{digits}f}{b:>12.{digits}f}{b - a:>+12.{digits}f}")
+        a, b = self.plain.tokens_per_second, self.quantized.tokens_per_second
+        rows.append(f"{'tokens/s':<18}{a:>12,.0f}{b:>12,.0f}{f'x {b / a:.2f}':>12}")
+        a, b = self.plain.bytes / 1e6, self.quantized.bytes / 1e6
+        rows.append(f"{'size, MB':<18}{a:>12,.1f}{b:>12,.1f}{f'x {b / a:.2f}':>12}")
+        rows.append(f"{'sentences changed':<18}{self.changed:>36.1%}")
+        return "\n".join(rows)
+
+
+def prove(
+    folder: ModelFolder,
+    setup: TranslatorSetup,
+    plain: Export,
+    quantized: Export,
+    shape: Shape,
+    src: Path,
+    ref: Path,
+    most_bleu: float = MOST_BLEU,
+) -> Proof:
+    """Translates a set of sentences by both exports, in turns, and compares.
+
+    Raises:
+        ConfigError: if this processor does not calculate in the type.
+        UserError: if there are no sentences, or they are not line by line of one number.
+    """
+    if quantized.compute_type not in supported_types():
+        known = ", ".join(sorted(supported_types()))
+        raise ConfigError(f"this processor does not calculate in {quantized.compute_type}, only in {known}")
+    pairs = list(read_pairs(src, ref))
+    if not pairs:
+        raise DataError(f"{src}: is empty, expected sentences to measure with")
+    sources, references = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
+    engines = [
+        CTranslate2Engine(each.path, setup, each.places, shape, each.compute_type) for each in (plain, quantized)
+    ]
+    texts: list[list[str]] = [[], []]
+    seconds = [float("inf")] * 2
+    for _ in range(ROUNDS):
+        for number, engine in enumerate(engines):
+            start = time.perf_counter()
+            texts[number] = [each.text for each in Translator(folder, setup, engine).translate(sources, guard="off")]
+            seconds[number] = min(seconds[number], time.perf_counter() - start)
+    scores = [score_translations(each, references, setup.languages[1], ("bleu", "chrf")) for each in texts]
+    measured = [
+        Measured(
+            text,
+            score["bleu"].value,
+            score["chrf"].value,
+            _tokens(setup, text) / taken,
+            (export.path / "model.bin").stat().st_size,
+        )
+        for text, score, taken, export in zip(texts, scores, seconds, (plain, quantized), strict=True)
+    ]
+    signatures = {name: score.signature for name, score in scores[0].items()}
+    return Proof(quantized.compute_type, measured[0], measured[1], signatures, len(pairs), most_bleu, src.name)
+
+
+def require_accepted(proof: Proof) -> None:
+    """UserError if it costs too much."""
+    if not proof.accepted:
+        raise UserError(
+            f"{proof.compute_type} costs {proof.plain.bleu - proof.quantized.bleu:.2f} BLEU on {proof.source}, "
+            f"more than {proof.most_bleu:g}; it is not kept. Raise --max-loss to allow that"
+        )
+
+
+def _tokens(setup: TranslatorSetup, texts: Sequence[str]) -> int:
+    return sum(len(ids) + 1 for ids in setup.tgt_tokenizer.encode(texts))

@@ -1,0 +1,80 @@
+"""Texts to translations: a translator's setup and an engine that runs its model. Loads no torch."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from seqloom.config import DecodingConfig
+from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.tasks.engine import BATCH_TOKENS, Engine
+from seqloom.tasks.setup import TranslatorSetup
+
+
+class Answer(NamedTuple):
+    """The translations of one sentence, best first."""
+
+    texts: list[str]
+    scores: list[float]
+    finished: list[bool]
+    """Whether each came to its end; False for one that was cut at its greatest length."""
+    lengths: list[int]
+    """Tokens of each translation, without end."""
+    source_length: int
+    """Tokens of the source, without tag and end."""
+
+
+EMPTY = Answer([""], [0.0], [True], [0], 0)
+"""The translation of an empty text."""
+
+
+def translate(
+    setup: TranslatorSetup,
+    engine: Engine,
+    texts: Sequence[str],
+    decoding: DecodingConfig | None = None,
+    n_best: int = 1,
+    batch_tokens: int = BATCH_TOKENS,
+    prefixes: Sequence[str] | None = None,
+) -> list[Answer]:
+    """Translates texts that the model can read whole; :mod:`seqloom.pipeline` cuts longer ones.
+
+    ``batch_tokens`` bounds what is translated together and changes nothing but the speed. Each
+    translation starts with its text of ``prefixes``.
+    """
+    decoding = decoding or setup.decoding
+    sources = setup.sources(texts)
+    around = len(setup.tag()) + 1
+    rows = [row for row, ids in enumerate(sources) if len(ids) > around]
+    forced = None
+    if prefixes:
+        from seqloom.tasks.prefix import prefixes_of
+
+        forced = prefixes_of(setup.tgt_tokenizer).forced([prefixes[row] for row in rows], decoding.max_length)
+    candidates = n_best if decoding.mbr == "none" else decoding.beam
+    found = engine.search([sources[row] for row in rows], decoding, candidates, batch_tokens, forced)
+    spelt = iter(setup.tgt_tokenizer.decode([each.tokens for best in found for each in best]))
+    answers = [EMPTY] * len(texts)
+    for row, best in zip(rows, found, strict=True):
+        own = list(islice(spelt, len(best)))
+        chosen = _agreeing(own, best, decoding.mbr, setup.languages[1])[:n_best]
+        answers[row] = Answer(
+            [own[i] for i in chosen],
+            [best[i].score for i in chosen],
+            [best[i].finished for i in chosen],
+            [len(best[i].tokens) for i in chosen],
+            len(sources[row]) - around,
+        )
+    return answers
+
+
+def _agreeing(texts: Sequence[str], found: Sequence[Hypothesis], mbr: str, language: str) -> list[int]:
+    """The order of what was found: as it is, or by expected utility."""
+    order = list(range(len(found)))
+    if mbr != "none":
+        from seqloom.decoding.mbr import expected_utility
+        from seqloom.metrics.similarity import SIMILARITIES
+
+        similar = SIMILARITIES[mbr]
+        utility = expected_utility(texts, [each.draws for each in found], lambda own: similar(own, language))
+        order.sort(key=lambda i: -utility[i])
+    return order

@@ -1,0 +1,118 @@
+"""All of a translator but its weights: what any engine that runs it needs to know. Loads no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from seqloom.config import DecodingConfig, ModelConfig
+from seqloom.data.languages import Direction, choose_direction
+from seqloom.data.lengths import GENERIC, LengthRatio
+from seqloom.data.tokenizers import EOS, Tokenizer, load_tokenizer
+from seqloom.errors import ConfigError, DataError, ModelFolderError
+from seqloom.tasks.folder import ModelFolder
+
+
+@dataclass(frozen=True)
+class TranslatorSetup:
+    """Sizes, vocabularies, languages, and the search that a translator is used with."""
+
+    model: ModelConfig
+    src_tokenizer: Tokenizer
+    tgt_tokenizer: Tokenizer
+    """The same object where there is one vocabulary."""
+    languages: tuple[str, str]
+    """Source and target; with several directions those of the first one, until one is chosen."""
+    longest_source: int
+    """Tokens of the longest source in the training data, without its tag."""
+    decoding: DecodingConfig
+    length_ratio: LengthRatio = GENERIC
+    directions: tuple[Direction, ...] = ()
+    """Of a model with several, which a tag before each source tells apart."""
+    chosen: bool = False
+    """Whether one of them was."""
+
+    @classmethod
+    def from_folder(cls, folder: ModelFolder) -> "TranslatorSetup":
+        """What a model folder says.
+
+        Raises:
+            ModelFolderError: if that is not whole.
+        """
+        about, files = folder.config, folder.files
+        config = folder.path / "config.json"
+        try:
+            src = load_tokenizer(files["src.model"], str(folder.path / "src.model"))
+            tgt = load_tokenizer(files["tgt.model"], str(folder.path / "tgt.model")) if "tgt.model" in files else src
+            directions = tuple(Direction.parse(text) for text in about.get("directions", []))
+            for direction in directions:
+                src.id_of(direction.tag)
+            return cls(
+                ModelConfig.model_validate(about["model"]),
+                src,
+                tgt,
+                (str(about["languages"][0]), str(about["languages"][1])),
+                int(about["longest_source"]),
+                DecodingConfig.model_validate(about["decoding"]),
+                LengthRatio.read(about.get("length_ratio")),
+                directions,
+            )
+        except (ConfigError, DataError) as error:
+            raise ModelFolderError(f"{config}: directions: {error}; the folder is damaged") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ModelFolderError(f"{config}: {place}: {first['msg']}; the folder is damaged") from None
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelFolderError(f"{config}: {error!r} is missing or wrong; the folder is damaged") from None
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """What ``from_folder`` reads: a part of config.json, and files."""
+        about = {
+            "languages": list(self.languages),
+            "directions": list(map(str, self.directions)),
+            "model": self.model.model_dump(mode="json"),
+            "vocab_sizes": list(self.vocab_sizes),
+            "longest_source": self.longest_source,
+            "length_ratio": list(self.length_ratio),
+            "decoding": self.decoding.model_dump(mode="json"),
+        }
+        files = {"src.model": self.src_tokenizer.to_bytes()}
+        if self.tgt_tokenizer is not self.src_tokenizer:
+            files["tgt.model"] = self.tgt_tokenizer.to_bytes()
+        return about, files
+
+    @property
+    def vocab_sizes(self) -> tuple[int, int]:
+        """Of source and target."""
+        return self.src_tokenizer.vocab_size, self.tgt_tokenizer.vocab_size
+
+    def towards(self, src_lang: str = "", tgt_lang: str = "") -> "TranslatorSetup":
+        """The same model, asked to translate between these languages; one that is not given is any that fits.
+
+        Raises:
+            UserError: if it does not, or if several target languages are left.
+        """
+        known = self.directions or [Direction(*self.languages)]
+        return replace(self, languages=choose_direction(known, src_lang, tgt_lang), chosen=True)
+
+    def tag(self) -> list[int]:
+        """The token to put before each source; none in a model of one direction.
+
+        Raises:
+            UserError: if it is not known into which of several languages to translate.
+        """
+        if not self.directions:
+            return []
+        languages = self.languages if self.chosen else self.towards().languages
+        return [self.src_tokenizer.id_of(Direction(*languages).tag)]
+
+    def targets(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text as a model has to say it: its tokens, the end."""
+        return [[*ids, EOS] for ids in self.tgt_tokenizer.encode(texts)]
+
+    def sources(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text as a model reads it: its direction's tag, its tokens, the end."""
+        tag = self.tag()
+        return [[*tag, *ids, EOS] for ids in self.src_tokenizer.encode(texts)]

@@ -1,0 +1,83 @@
+"""seqloom export: what is written can be used, and what it costs is measured."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqloom.export.store import find_export
+from seqloom.pipeline.engines import read_translator
+from seqloom.pipeline.translator import load
+from tests.cli.test_cli import seqloom
+
+__all__ = ["seqloom"]  # the fixture
+
+
+@pytest.fixture
+def run(toy_run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(toy_run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("ctranslate2-*"))
+    return tmp_path / "model"
+
+
+def test_the_script_of_an_exported_folder_translates(seqloom: Any, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = seqloom("export", run, out, "--to", "ctranslate2")
+    assert ran.status == 0
+    assert ran.out.startswith(f"{out}: float32, ")
+    assert {path.name for path in out.iterdir()} == {
+        "model.bin", "config.json", "shared_vocabulary.json", "src.model", "README.md"
+    }  # fmt: skip
+    script = re.search(r"```python\n(.*?)```", (out / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert script is not None
+    ran = subprocess.run(
+        [sys.executable, "-c", script[1]], input="1 2 3 4\n", cwd=out, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.strip() == load(run, engine="torch").translate(["1 2 3 4"])[0].text
+
+
+def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) -> None:
+    pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
+    ran = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "100", "--json")
+    assert ran.status == 0
+    report = json.loads(ran.out)
+    proof = report["proof"]
+    assert proof["accepted"]
+    assert proof["sentences"] == 31
+    assert proof["int8"]["bytes"] < 0.7 * proof["float32"]["bytes"]
+    assert proof["float32"]["bleu"] > 50
+    assert 0 <= proof["changed"] <= 1
+    assert "tok:13a" in proof["signatures"]["bleu"]
+    export, problem = find_export(read_translator(run), "int8")
+    assert problem == ""
+    assert export is not None
+    assert export.proof == proof
+    table = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "100").out
+    assert "sentences changed" in table
+
+
+def test_a_type_that_costs_too_much_is_refused(
+    seqloom: Any, run: Path, toy_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqloom.pipeline.quantization.Proof.accepted", property(lambda self: False))
+    pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
+    ran = seqloom("export", run, "--quantize", "int8", *pairs)
+    assert ran.status == 2
+    assert re.search(r"int8 costs -?\d+\.\d\d BLEU on valid.xx, more than 0.5; it is not kept", ran.err)
+    assert find_export(read_translator(run), "int8") == (None, "")
+
+
+def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    ran = seqloom("export", run, tmp_path / "full")
+    assert (ran.status, "is there already" in ran.err) == (2, True)
+    ran = seqloom("export", run, "--quantize", "int8")
+    assert (ran.status, "--quantize, --src and --ref belong together" in ran.err) == (2, True)
+    ran = seqloom("export", tmp_path / "none")
+    assert (ran.status, "no such folder" in ran.err) == (2, True)

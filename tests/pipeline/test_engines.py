@@ -1,0 +1,216 @@
+"""Which engine runs a model, and what is said and done when one cannot."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seqloom.errors import ConfigError, ModelFolderError, UserError
+from seqloom.export import ctranslate2_engine, store
+from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
+from seqloom.export.ctranslate2_model import export_model
+from seqloom.export.store import Export, find_export, keep_proof
+from seqloom.pipeline import engines, probe
+from seqloom.pipeline.engines import Running, WithTorch, read_translator
+from seqloom.pipeline.translator import Translator, load, open_translator
+from seqloom.tasks.folder import write_model
+from seqloom.tasks.torch_engine import TorchEngine
+
+
+@pytest.fixture
+def run(toy_run: Path, tmp_path: Path) -> Path:
+    """A copy of the toy model, without exports."""
+    shutil.copytree(toy_run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("ctranslate2-*"))
+    return tmp_path / "model"
+
+
+@pytest.fixture(scope="module")
+def sources(toy_corpus: Path) -> list[str]:
+    return (toy_corpus / "valid.xx").read_text(encoding="utf-8").splitlines()
+
+
+def opened(run: Path, **settings: object) -> tuple[Translator, list[str]]:
+    said: list[str] = []
+    return open_translator(run, Running(say=said.append, **settings)), said  # type: ignore[arg-type]
+
+
+def test_both_give_the_same(run: Path, sources: list[str]) -> None:
+    ours, theirs = load(run, engine="torch"), load(run, engine="ctranslate2")
+    assert isinstance(ours.engine, TorchEngine)
+    assert isinstance(theirs.engine, WithTorch)
+    for one, other in zip(ours.translate(sources, n_best=3), theirs.translate(sources, n_best=3), strict=True):
+        assert [text for text, _ in one.alternatives] == [text for text, _ in other.alternatives]
+        assert [score for _, score in one.alternatives] == pytest.approx([s for _, s in other.alternatives], abs=1e-4)
+    assert theirs.engine._open_torch.cache_info().currsize == 0
+    texts = [each.text for each in ours.translate(sources[:5])]
+    for a, b in zip(ours.score(sources[:5], texts), theirs.score(sources[:5], texts), strict=True):
+        assert a.log_probs == pytest.approx(b.log_probs, abs=1e-4)
+
+
+def test_it_is_exported_and_tried_out_once(run: Path) -> None:
+    _, first = opened(run)
+    assert first[0] == f"Exporting {run} for CTranslate2, once."
+    assert first[1].startswith("Trying out how this machine translates fastest")
+    _, second = opened(run)
+    assert second == []
+    assert [path.name for path in run.iterdir() if path.is_dir()] == ["ctranslate2-float32"]
+
+
+def test_the_engine_torch_exports_nothing(run: Path) -> None:
+    _, said = opened(run, engine="torch")
+    assert said == []
+    assert not [path for path in run.iterdir() if path.is_dir()]
+
+
+def test_what_ctranslate2_does_not_do_torch_does_and_says_so_once(run: Path, sources: list[str]) -> None:
+    translator, said = opened(run)
+    said.clear()
+    drawn = translator.translate(sources, sample=True, beam=2, seed=3)
+    again = translator.translate(sources, sample=True, beam=2, seed=3)
+    assert said == ["sampling is the torch engine's: it does what CTranslate2 does not do in just this way."]
+    assert drawn == again == load(run, engine="torch").translate(sources, sample=True, beam=2, seed=3)
+
+
+def test_an_export_of_other_weights_is_made_anew(run: Path, toy_run: Path, sources: list[str]) -> None:
+    opened(run)
+    folder = read_translator(run)
+    changed = {name: weight * 1.001 for name, weight in folder.weights.items()}
+    kept = {key: value for key, value in folder.config.items() if key not in ("files", "format_version")}
+    shutil.move(run / "ctranslate2-float32", run.parent / "old")
+    write_model(run, kept, folder.files, changed)
+    shutil.move(run.parent / "old", run / "ctranslate2-float32")
+    translator, said = opened(run)
+    assert said[0] == (
+        f"{run / 'ctranslate2-float32'}: was made from other weights than those of {run}; it is made anew"
+    )
+    assert translator.translate(sources) == load(run, engine="ctranslate2").translate(sources)
+    _, said = opened(run)
+    assert said == []
+
+
+@pytest.mark.parametrize("name", ["model.bin", "shared_vocabulary.json", "export.json"])
+def test_a_damaged_export_is_made_anew(run: Path, name: str) -> None:
+    opened(run)
+    (run / "ctranslate2-float32" / name).write_bytes(b"{}")
+    _, said = opened(run)
+    assert "it is made anew" in said[0]
+    assert find_export(read_translator(run), "float32")[0] is not None
+
+
+def test_a_folder_that_cannot_be_written_to_has_its_export_in_the_cache(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (run / "ctranslate2-float32").write_text("a file where the folder would be")
+    blocked = store._places
+
+    def places(folder: object, compute_type: str) -> list[Path]:
+        here, there = blocked(folder, compute_type)  # type: ignore[arg-type]
+        return [run / "config.json" / here.name, there]  # a folder cannot be made in a file
+
+    monkeypatch.setattr(store, "_places", places)
+    translator, _ = opened(run)
+    (export,) = (tmp_path / "cache" / "seqloom").glob("*/ctranslate2-float32")
+    assert (export / "model.bin").is_file()
+    assert translator.translate(["1 2"])[0].text
+    (tmp_path / "cache").chmod(0o500)
+
+
+def test_where_it_is_not_installed_torch_translates(
+    run: Path, sources: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    translator, said = opened(run)
+    assert said == ["CTranslate2 is not installed (pip install ctranslate2); torch translates instead, more slowly."]
+    assert isinstance(translator.engine, TorchEngine)
+    with pytest.raises(ConfigError, match="the engine ctranslate2 cannot be used: CTranslate2 is not installed"):
+        opened(run, engine="ctranslate2")
+
+
+def test_a_model_with_parts_that_it_lacks_is_torchs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctranslate2_engine, "UNKNOWN_PARTS", {"positions": {"sinusoidal"}})
+    translator, said = opened(run)
+    assert said == ["CTranslate2 does not know model.positions = 'sinusoidal'; torch translates instead, more slowly."]
+    assert isinstance(translator.engine, TorchEngine)
+
+
+def test_an_engine_that_is_not_known(run: Path) -> None:
+    with pytest.raises(UserError, match="engine='cuda' is not known, expected auto, torch or ctranslate2"):
+        load(run, engine="cuda")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="runs one model; an ensemble needs auto or torch"):
+        open_translator([run, run], Running(engine="ctranslate2"))
+
+
+def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(run)
+    export = export_model(read_translator(run), "int8")
+    speed = {"float32": 1.0, "int8": 2.0}
+
+    def timed(export: Export, setup: object, shape: Shape) -> probe.Choice:
+        return probe.Choice(export.compute_type, shape, speed[export.compute_type])
+
+    monkeypatch.setattr(probe, "_timed", timed)
+
+    def in_use() -> str:
+        translator, _ = opened(run)
+        assert isinstance(translator.engine, WithTorch)
+        fast = translator.engine.fast
+        assert isinstance(fast, CTranslate2Engine)
+        return fast.compute_type
+
+    assert in_use() == "float32"
+    keep_proof(export, {"accepted": False})
+    assert in_use() == "float32"
+    keep_proof(export, {"accepted": True})
+    assert in_use() == "int8"
+    monkeypatch.setattr(ctranslate2_engine, "supported_types", lambda: {"float32"})
+    _, said = opened(run)
+    assert said[0] == f"This processor does not calculate in int8, which was proven for {run}."
+    assert in_use() == "float32"
+
+
+def test_all_ways_to_use_the_threads_are_tried() -> None:
+    assert list(probe.shapes(1)) == [(1, 1)]
+    assert list(probe.shapes(2)) == [(2, 1), (1, 2)]
+    assert list(probe.shapes(6)) == [(6, 1), (3, 2), (2, 3), (1, 6)]
+
+
+def test_a_choice_is_kept_for_a_machine_and_its_threads(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(run)
+    kept = json.loads((run / "ctranslate2-float32" / "machines.json").read_text())
+    (about,) = kept.values()
+    assert about["tokens_per_second"] > 0
+    assert set(about["shape"]) == {"workers", "threads", "batch"}
+    tried: list[Shape] = []
+
+    def timed(export: Export, setup: object, shape: Shape) -> probe.Choice:
+        tried.append(shape)
+        return probe.Choice("float32", shape, len(tried))
+
+    monkeypatch.setattr(probe, "_timed", timed)
+    opened(run, threads=3)
+    assert tried == [Shape(3, 1, 32), Shape(1, 3, 32), Shape(1, 3, 16), Shape(1, 3, 64)]
+    opened(run, threads=3)
+    assert len(tried) == 4
+
+
+def test_a_translation_loads_no_torch(run: Path) -> None:
+    load(run)
+    code = (
+        "import sys, seqloom; print(seqloom.load(sys.argv[1]).translate(['1 2 3 4'])[0].text); "
+        "assert 'torch' not in sys.modules and 'sacrebleu' not in sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.strip()
+
+
+def test_a_model_of_another_task_is_refused(run: Path) -> None:
+    folder = read_translator(run)
+    kept = {key: value for key, value in folder.config.items() if key not in ("files", "format_version")}
+    write_model(run, kept | {"task": "knitting"}, folder.files, folder.weights)
+    with pytest.raises(ModelFolderError, match="is a model for the task 'knitting', expected 'translate'"):
+        load(run)
