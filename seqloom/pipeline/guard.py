@@ -54,6 +54,8 @@ class Searched:
     setup: TranslatorSetup
     engine: Engine
     sources: Sequence[str]
+    tokens: Sequence[list[int]]
+    """Of each source, without tag and end."""
     prefixes: Sequence[str] | None
     decoding: DecodingConfig
     n_best: int
@@ -62,7 +64,7 @@ class Searched:
     def search(self) -> list[Answer]:
         """The answers to all of them."""
         asked = self.decoding, self.n_best, self.batch_tokens, self.prefixes
-        return translate(self.setup, self.engine, self.sources, *asked)
+        return translate(self.setup, self.engine, self.tokens, *asked)
 
     def again(self, rows: Sequence[int], settings: dict[str, Any]) -> list[Answer]:
         """All that a beam twice as wide finds for some within the usual length, with ``settings`` on top."""
@@ -72,15 +74,14 @@ class Searched:
         decoding = self.decoding.model_copy(update=changed)
         prefixes = [self.prefixes[row] for row in rows] if self.prefixes else None
         engine = self.engine.quiet() if isinstance(self.engine, WithTorch) else self.engine
-        sources = [self.sources[row] for row in rows]
-        return translate(self.setup, engine, sources, decoding, beam, self.batch_tokens, prefixes)
+        tokens = [self.tokens[row] for row in rows]
+        return translate(self.setup, engine, tokens, decoding, beam, self.batch_tokens, prefixes)
 
     def rate(self, rows: Sequence[int], texts: Sequence[str]) -> list[float]:
         """The score of each of ``texts`` as the translation of its row, without constraints and coverage."""
         ranking = Ranking(self.decoding.length_penalty, self.decoding.length_formula)
-        sources = [self.sources[row] for row in rows]
-        said = self.setup.targets(texts)
-        scores = self.engine.score(self.setup.sources(sources), said, self.batch_tokens)
+        sources = self.setup.framed([self.tokens[row] for row in rows])
+        scores = self.engine.score(sources, self.setup.targets(texts), self.batch_tokens)
         return [ranking.score(sum(each.log_probs), len(each.tokens)) for each in scores]
 
 

@@ -125,16 +125,23 @@ class Translator:
             raise UserError(f"{len(prefixes):,} prefixes for {len(texts):,} texts, expected one for each")
         parts: list[tuple[str, str]] = []  # with their prefixes
         spans: list[tuple[int, int]] = []
-        for number, text in enumerate(texts):
-            cut = segment(self._checked(text, number), self.limit, self._count)
+        checked = [self._checked(text, number) for number, text in enumerate(texts)]
+        encode = self.setup.src_tokenizer.encode
+        whole = list(dict.fromkeys(checked))
+        tokens = dict(zip(whole, encode(whole), strict=True))
+        for number, text in enumerate(checked):
+            cut = [text] if len(tokens[text]) <= self.limit else segment(text, self.limit, self._count)
             spans.append((len(parts), len(parts) + len(cut)))
             parts += zip(cut, [prefixes[number], *[""] * (len(cut) - 1)], strict=True)
         distinct = {part: row for row, part in enumerate(dict.fromkeys(parts))}
         sources, forced = [part for part, _ in distinct], [prefix for _, prefix in distinct]
+        fresh = [part for part in dict.fromkeys(sources) if part not in tokens]
+        tokens |= zip(fresh, encode(fresh), strict=True)
         searched = Searched(
             self.setup,
             self.engine,
             sources,
+            [tokens[source] for source in sources],
             forced if any(forced) else None,
             settings,
             n_best,

@@ -30,7 +30,7 @@ EMPTY = Answer([""], [0.0], [True], [0], 0)
 def translate(
     setup: TranslatorSetup,
     engine: Engine,
-    texts: Sequence[str],
+    tokens: Sequence[list[int]],
     decoding: DecodingConfig | None = None,
     n_best: int = 1,
     batch_tokens: int = BATCH_TOKENS,
@@ -38,22 +38,26 @@ def translate(
 ) -> list[Answer]:
     """Translates texts that the model can read whole; :mod:`seqloom.pipeline` cuts longer ones.
 
-    ``batch_tokens`` bounds what is translated together and changes nothing but the speed. Each
-    translation starts with its text of ``prefixes``.
+    Args:
+        setup: what the model is.
+        engine: what runs it.
+        tokens: of each text, without tag and end.
+        decoding: the search; the model's own unless given.
+        n_best: translations of each.
+        batch_tokens: bounds what is translated together, and changes nothing but the speed.
+        prefixes: what each translation starts with.
     """
     decoding = decoding or setup.decoding
-    sources = setup.sources(texts)
-    around = len(setup.tag()) + 1
-    rows = [row for row, ids in enumerate(sources) if len(ids) > around]
+    rows = [row for row, ids in enumerate(tokens) if ids]
     forced = None
     if prefixes:
         from seqloom.tasks.prefix import prefixes_of
 
         forced = prefixes_of(setup.tgt_tokenizer).forced([prefixes[row] for row in rows], decoding.max_length)
     candidates = n_best if decoding.mbr == "none" else decoding.beam
-    found = engine.search([sources[row] for row in rows], decoding, candidates, batch_tokens, forced)
+    found = engine.search(setup.framed([tokens[row] for row in rows]), decoding, candidates, batch_tokens, forced)
     spelt = iter(setup.tgt_tokenizer.decode([each.tokens for best in found for each in best]))
-    answers = [EMPTY] * len(texts)
+    answers = [EMPTY] * len(tokens)
     for row, best in zip(rows, found, strict=True):
         own = list(islice(spelt, len(best)))
         chosen = _agreeing(own, best, decoding.mbr, setup.languages[1])[:n_best]
@@ -62,7 +66,7 @@ def translate(
             [best[i].score for i in chosen],
             [best[i].finished for i in chosen],
             [len(best[i].tokens) for i in chosen],
-            len(sources[row]) - around,
+            len(tokens[row]),
         )
     return answers
 

@@ -114,5 +114,9 @@ class TranslatorSetup:
 
     def sources(self, texts: Sequence[str]) -> list[list[int]]:
         """Each text as a model reads it: its direction's tag, its tokens, the end."""
+        return self.framed(self.src_tokenizer.encode(texts))
+
+    def framed(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Tokens of sources with the direction's tag before and the end behind."""
         tag = self.tag()
-        return [[*tag, *ids, EOS] for ids in self.src_tokenizer.encode(texts)]
+        return [[*tag, *ids, EOS] for ids in tokens]

@@ -247,4 +247,4 @@ class Translate(Task):
     ) -> Iterator[Answer]:
         """Translates texts that the model can read whole; :mod:`seqloom.pipeline` cuts longer ones."""
         assert isinstance(model, EncoderDecoder)
-        yield from translate(self.setup, TorchEngine(model), inputs, decoding, n_best)
+        yield from translate(self.setup, TorchEngine(model), self.setup.src_tokenizer.encode(inputs), decoding, n_best)

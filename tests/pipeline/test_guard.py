@@ -221,9 +221,9 @@ def test_what_was_mended_has_the_models_own_score(
 def test_settings_that_were_asked_for_hold_in_a_retry(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def spy(setup: Any, engine: Any, inputs: Any, decoding: Any, n_best: int, batch_tokens: int, prefixes: Any) -> Any:
-        asked.append((list(inputs), decoding, n_best, prefixes))
-        return translate(setup, engine, inputs, decoding, n_best, batch_tokens, prefixes)
+    def spy(setup: Any, engine: Any, tokens: Any, decoding: Any, n_best: int, batch_tokens: int, prefixes: Any) -> Any:
+        asked.append((setup.src_tokenizer.decode(tokens), decoding, n_best, prefixes))
+        return translate(setup, engine, tokens, decoding, n_best, batch_tokens, prefixes)
 
     monkeypatch.setattr(guard_module, "translate", spy)
     monkeypatch.setattr(guard_module, "faults_of", lambda source, *rest: ("loop",) if "9" in source else ())
@@ -243,7 +243,8 @@ def test_settings_that_were_asked_for_hold_in_a_retry(translator: Translator, mo
 
 def test_the_score_of_a_candidate_is_that_of_the_search(translator: Translator, sources: list[str]) -> None:
     settings = translator.setup.decoding.model_copy(update={"length_penalty": 0.6, "length_formula": "gnmt"})
-    searched = Searched(translator.setup, translator.engine, sources[:3], None, settings, 2, 4096)
+    tokens = translator.setup.src_tokenizer.encode(sources[:3])
+    searched = Searched(translator.setup, translator.engine, sources[:3], tokens, None, settings, 2, 4096)
     answers = searched.search()
     rated = searched.rate([2, 0], [answers[2].texts[1], answers[0].texts[0]])
     assert rated == pytest.approx([answers[2].scores[1], answers[0].scores[0]], abs=1e-4)
