@@ -9,7 +9,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from seqloom.cli import bench, compare, config, evaluate, export, info, score, train, translate
+from seqloom.cli import bench, compare, config, distill, evaluate, export, import_, info, score, train, translate
 from seqloom.errors import SeqloomError
 
 app = typer.Typer(
@@ -21,8 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (train, translate, evaluate, score, compare, export, info, config):
-    app.command(name=module.__name__.rpartition(".")[2], no_args_is_help=True)(module.command)
+for module in (train, translate, evaluate, score, compare, distill, export, import_, info, config):
+    app.command(name=module.__name__.rpartition(".")[2].rstrip("_"), no_args_is_help=True)(module.command)
 app.add_typer(bench.app)
 
 

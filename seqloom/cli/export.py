@@ -12,6 +12,8 @@ from seqloom.cli.direction import SrcLang, TgtLang
 
 class Target(StrEnum):
     CTRANSLATE2 = "ctranslate2"
+    ONNX = "onnx"
+    HUGGINGFACE = "huggingface"
 
 
 class Quantization(StrEnum):
@@ -36,9 +38,18 @@ def command(
             help="Keep the weights in fewer bits, if that costs little; needs --src and --ref.", show_default=False
         ),
     ] = None,
+    shortlist: Annotated[
+        bool,
+        typer.Option(
+            "--shortlist",
+            help="Choose among likely pieces alone, learnt from the run's training data; needs --src and --ref.",
+        ),
+    ] = False,
     src: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Sentences to measure the cost of --quantize with.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="Sentences to measure the cost of --quantize and --shortlist with.", show_default=False
+        ),
     ] = None,
     ref: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)
@@ -56,17 +67,29 @@ def command(
 ) -> None:
     """Write a model in another engine's format; with --quantize, measure what that costs and keep the proof."""
     from seqloom.errors import UserError
-    from seqloom.pipeline.exporting import export
+    from seqloom.export.store import SHORTLIST
+    from seqloom.pipeline.exporting import export, export_plain
     from seqloom.training.process import arrange
 
-    if (quantize is None) != (src is None and ref is None) or (src is None) != (ref is None):
-        raise UserError("--quantize, --src and --ref belong together: the cost is measured on these sentences")
+    if (quantize is not None or shortlist) != (src is not None) or (src is None) != (ref is None):
+        raise UserError(
+            "--quantize or --shortlist, --src and --ref belong together: the cost is measured on these sentences"
+        )
     arrange(threads)
-    compute_type = {None: "float32", Quantization.INT8: "int8", Quantization.BF16: "bfloat16"}[quantize]
+    if to is not Target.CTRANSLATE2:
+        if out is None or quantize or shortlist:
+            raise UserError(
+                f"--to {to.value} needs a folder to write to, DIR, and knows no --quantize and no --shortlist"
+            )
+        report = export_plain(run, out, to.value)
+        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False) if json_ else report.as_table())
+        return
+    variant = {None: "float32", Quantization.INT8: "int8", Quantization.BF16: "bfloat16"}[quantize]
+    variant += SHORTLIST if shortlist else ""
     report = export(
         run,
         out,
-        compute_type,
+        variant,
         (src, ref) if src and ref else None,
         (src_lang or "", tgt_lang or ""),
         max_loss,

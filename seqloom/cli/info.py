@@ -12,11 +12,14 @@ def command(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a model is, what it was made from, and how good it is; checksums are verified."""
+    from seqloom.export.store import VARIANTS, find_export
     from seqloom.tasks.folder import read_model
 
     folder = read_model(run)
-    size = sum(path.stat().st_size for path in folder.path.iterdir())
+    size = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
     about = {"path": str(folder.path), "bytes": size, **folder.config}
+    exports = [find_export(folder, variant)[0] for variant in VARIANTS]
+    about["exports"] = {each.variant: "proven" if each.proven else "not proven" for each in exports if each is not None}
     run_file = folder.path.parent / "run.json"
     if run_file.is_file():
         started = json.loads(run_file.read_text(encoding="utf-8"))

@@ -156,7 +156,7 @@ class ModelConfig(Section):
         "plain",
         description="linear layers as they are, or with length and direction of each weight vector learnt apart",
     )
-    activation: Literal["relu", "gelu", "swiglu", "geglu"] = Field(
+    activation: Literal["relu", "gelu", "silu", "swiglu", "geglu"] = Field(
         "relu",
         description="the non-linearity of the feed-forward layers; the last two are gated, with d_ff counted after the gate",
     )
@@ -164,6 +164,8 @@ class ModelConfig(Section):
         "all",
         description="what shares weights: source, target embedding and output projection; target embedding and output; both embeddings; nothing. all and inputs need a joint vocabulary",
     )
+
+    output_bias: bool = Field(False, description="whether a learnt number is added to the score of each token")
 
     SHORTHANDS: ClassVar[tuple[str, ...]] = ("num_layers",)
 

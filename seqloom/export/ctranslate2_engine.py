@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ctranslate2
@@ -12,6 +11,7 @@ from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.tokenizers import EOS
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.lengths import length_bounds
+from seqloom.export.store import Export
 from seqloom.tasks.engine import BATCH_TOKENS, TokenScores
 from seqloom.tasks.setup import TranslatorSetup
 
@@ -58,28 +58,25 @@ class CTranslate2Engine:
     """Runs an exported model; see :class:`seqloom.tasks.engine.Engine`.
 
     Args:
-        folder: what :func:`seqloom.export.ctranslate2_model.write_ctranslate2` wrote.
-        setup: the vocabularies of the model.
-        places: tokens that it can tell apart by their position.
+        export: the model.
+        setup: its vocabularies.
         shape: threads and batches; they change nothing but the speed.
-        compute_type: what it calculates in.
     """
 
-    def __init__(self, folder: Path, setup: TranslatorSetup, places: int, shape: Shape, compute_type: str) -> None:
-        self.places = places
+    def __init__(self, export: Export, setup: TranslatorSetup, shape: Shape) -> None:
+        self.export = export
         self.shape = shape
-        self.compute_type = compute_type
         self.src_pieces, self.tgt_pieces = (
             tokenizer.pieces(range(tokenizer.vocab_size)) for tokenizer in (setup.src_tokenizer, setup.tgt_tokenizer)
         )
         self.tgt_ids = {piece: number for number, piece in enumerate(self.tgt_pieces)}
         self.end = self.tgt_pieces[EOS]
         bounded = setup.model.positions in ("learned", "random")
-        self.longest = places if bounded else None
+        self.longest = export.places if bounded else None
         self.translator = ctranslate2.Translator(
-            str(folder),
+            str(export.path),
             device="cpu",
-            compute_type=compute_type,
+            compute_type=export.compute_type,
             inter_threads=shape.workers,
             intra_threads=shape.threads,
         )
@@ -101,7 +98,7 @@ class CTranslate2Engine:
             "a least length": decoding.min_length > 0 or decoding.min_length_ratio > 0,
             "length_formula": decoding.length_formula != "power",
             "coverage_penalty": decoding.coverage_penalty > 0,
-            f"text of more than {self.places:,} tokens": longest > self.places,
+            f"text of more than {self.export.places:,} tokens": longest > self.export.places,
         }
         return next((reason for reason, holds in reasons.items() if holds), "")
 
@@ -110,7 +107,7 @@ class CTranslate2Engine:
         sizes = [len(ids) for side in (sources, targets) for ids in side]
         if 1 in sizes:
             return "the score of an empty text"
-        return f"text of more than {self.places:,} tokens" if max(sizes, default=0) > self.places else ""
+        return f"text of more than {self.export.places:,} tokens" if max(sizes, default=0) > self.export.places else ""
 
     def search(
         self,
@@ -149,6 +146,7 @@ class CTranslate2Engine:
             min_decoding_length=0,
             max_input_length=0,
             max_batch_size=max(1, self.shape.batch // decoding.beam),
+            use_vmap=self.export.shortlist,
             return_scores=True,
             return_end_token=True,
             asynchronous=True,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from seqloom.config import ModelConfig
 from seqloom.data.tokenizers import BOS, EOS, UNK, SentencePiece
-from seqloom.export.store import ABOUT, Export, make_export
+from seqloom.export.shortlist import Shortlist, write_vmap
+from seqloom.export.store import ABOUT, SHORTLIST, Export, make_export
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.folder import ModelFolder, flush_to_disk
 from seqloom.tasks.setup import TranslatorSetup
@@ -20,6 +21,7 @@ from seqloom.tasks.torch_engine import trained_model
 ACTIVATIONS = {
     "relu": common_spec.Activation.RELU,
     "gelu": common_spec.Activation.GELU,
+    "silu": common_spec.Activation.SWISH,
     "swiglu": common_spec.Activation.SWISH,
     "geglu": common_spec.Activation.GELU,
 }
@@ -32,23 +34,26 @@ PLACES = 1024
 """Rows of that table where the model knows no end, unless its longest output asks for more."""
 
 
-def export_model(folder: ModelFolder, compute_type: str) -> Export:
-    """Exports a model, read with its weights, to where its exports are kept."""
+def export_model(folder: ModelFolder, variant: str, shortlist: Shortlist | None = None) -> Export:
+    """Exports a model, read with its weights, as one of ``VARIANTS`` to where its exports are kept."""
     setup = TranslatorSetup.from_folder(folder)
     model = trained_model(folder, setup)
     return make_export(
-        folder, compute_type, places(setup), lambda path: write_ctranslate2(model, setup, path, compute_type)
+        folder, variant, places(setup), lambda path: write_ctranslate2(model, setup, path, variant, shortlist)
     )
 
 
-def write_ctranslate2(model: EncoderDecoder, setup: TranslatorSetup, folder: Path, compute_type: str) -> None:
+def write_ctranslate2(
+    model: EncoderDecoder, setup: TranslatorSetup, folder: Path, variant: str, shortlist: Shortlist | None = None
+) -> None:
     """Writes ``model.bin``, ``config.json`` and the vocabularies into ``folder``, which is there.
 
     Args:
         model: the trained model, with parts that CTranslate2 has (``engine.missing_parts``).
         setup: its vocabularies.
         folder: an empty folder.
-        compute_type: how the weights are stored: float32, bfloat16, or int8 with float32 for the rest.
+        variant: how the weights are stored: float32, bfloat16, or int8 with float32 for the rest.
+        shortlist: for a variant that has one.
     """
     with torch.inference_mode():
         spec = transformer_spec.TransformerSpec(_encoder(model, setup), _decoder(model, setup))
@@ -61,8 +66,11 @@ def write_ctranslate2(model: EncoderDecoder, setup: TranslatorSetup, folder: Pat
         spec.config.add_source_eos = True
         spec.config.layer_norm_epsilon = float(_first_norm(model).eps)
         spec.validate()
-        spec.optimize(quantization={"int8": "int8_float32"}.get(compute_type, compute_type))
+        kind = variant.removesuffix(SHORTLIST)
+        spec.optimize(quantization="int8_float32" if kind == "int8" else kind)
         spec.save(str(folder))
+    if shortlist is not None:
+        write_vmap(shortlist, src.pieces(range(src.vocab_size)), target, folder / "vmap.txt")
 
 
 def write_for_others(export: Export, setup: TranslatorSetup, out: Path) -> Path:
@@ -113,7 +121,7 @@ def _readme(setup: TranslatorSetup, export: Export) -> str:
     more = (
         f"\nThe first token of a source says which language is wanted: {', '.join(d.tag for d in setup.directions)}.\n"
     )
-    title = f"# A translator ({names}) for CTranslate2, {export.compute_type}"
+    title = f"# A translator ({names}) for CTranslate2, {export.variant}"
     return f"{title}\n\n{usage}\n{more if setup.directions else ''}"
 
 
@@ -146,6 +154,8 @@ def _decoder(model: EncoderDecoder, setup: TranslatorSetup) -> transformer_spec.
         spec.position_encodings.encodings = _table(model.decoder.positions, places(setup), config.d_model)
     _set_norm(getattr(spec, "layer_norm", None), model.decoder.norm)
     spec.projection.weight = model.output.weight
+    if model.output.bias is not None:
+        spec.projection.bias = model.output.bias
     for layer, block in zip(spec.layer, model.decoder.layers(), strict=True):
         _self_attention(layer.self_attention, block.attention, block.attention_residual.norm)
         across = block.cross_attention

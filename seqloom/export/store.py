@@ -18,7 +18,9 @@ from seqloom.tasks.folder import WEIGHTS, ModelFolder, flush_to_disk, put_in_pla
 
 FORMAT_VERSION = 1
 ABOUT = "export.json"
-COMPUTE_TYPES = ("float32", "bfloat16", "int8")
+SHORTLIST = "-shortlist"
+VARIANTS = tuple(kind + end for end in ("", SHORTLIST) for kind in ("float32", "bfloat16", "int8"))
+"""What a model can be exported as: the type that it calculates in, and whether outputs are from a shortlist."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,32 @@ class Export:
     """One that is there and whole."""
 
     path: Path
-    compute_type: str
+    variant: str
     places: int
     """Tokens that it can tell apart by their position."""
     proof: dict[str, Any] | None = None
-    """What its quantization costs, as it was measured; None where that was not done."""
+    """What it costs beside float32, as it was measured; None where that was not done."""
+
+    @property
+    def compute_type(self) -> str:
+        """What it calculates in."""
+        return self.variant.removesuffix(SHORTLIST)
+
+    @property
+    def shortlist(self) -> bool:
+        """Whether it chooses among likely pieces alone."""
+        return self.variant.endswith(SHORTLIST)
 
     @property
     def proven(self) -> bool:
         """Whether it may be used without being asked for."""
-        return self.compute_type == "float32" or (self.proof is not None and bool(self.proof["accepted"]))
+        return self.variant == "float32" or (self.proof is not None and bool(self.proof["accepted"]))
 
 
-def find_export(folder: ModelFolder, compute_type: str) -> tuple[Export | None, str]:
-    """The export of a model in one type, and if there is one that cannot be used, why."""
+def find_export(folder: ModelFolder, variant: str) -> tuple[Export | None, str]:
+    """The export of a model in one of ``VARIANTS``, and if there is one that cannot be used, why."""
     problem = ""
-    for path in _places(folder, compute_type):
+    for path in _places(folder, variant):
         if not (path / ABOUT).is_file():
             continue
         try:
@@ -53,7 +65,7 @@ def find_export(folder: ModelFolder, compute_type: str) -> tuple[Export | None, 
 
 def make_export(
     folder: ModelFolder,
-    compute_type: str,
+    variant: str,
     places: int,
     write: Callable[[Path], None],
     proof: dict[str, Any] | None = None,
@@ -63,7 +75,7 @@ def make_export(
     Raises:
         ModelFolderError: if there is nowhere to keep it.
     """
-    for path in _places(folder, compute_type):
+    for path in _places(folder, variant):
         new = path.with_name(f"{path.name}.new-{os.getpid()}")
         try:
             new.mkdir(parents=True)
@@ -76,7 +88,7 @@ def make_export(
             about = {
                 "format_version": FORMAT_VERSION,
                 "weights": folder.config["files"][WEIGHTS],
-                "compute_type": compute_type,
+                "variant": variant,
                 "places": places,
                 "files": files,
                 "proof": proof,
@@ -87,7 +99,7 @@ def make_export(
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        return Export(path, compute_type, places, proof)
+        return Export(path, variant, places, proof)
     raise ModelFolderError(
         f"{folder.path}: an export can be kept neither there nor in {_cache(folder)} ({problem}); "
         f"make one of them writable"
@@ -95,7 +107,7 @@ def make_export(
 
 
 def keep_proof(export: Export, proof: dict[str, Any]) -> Export:
-    """Writes down what the quantization of an export costs."""
+    """Writes down what an export costs beside float32."""
     about = json.loads((export.path / ABOUT).read_text(encoding="utf-8"))
     new = export.path / f"{ABOUT}.new-{os.getpid()}"
     new.write_text(json.dumps(about | {"proof": proof}, indent=1) + "\n", encoding="utf-8")
@@ -118,13 +130,13 @@ def _read(path: Path, folder: ModelFolder) -> Export:
         for name, checksum in about["files"].items():
             if Path(name).name != name or sha256(path / name) != checksum:
                 raise ModelFolderError(f"{path / name}: is damaged, its checksum is not the one in {ABOUT}")
-        return Export(path, str(about["compute_type"]), int(about["places"]), about["proof"])
+        return Export(path, str(about["variant"]), int(about["places"]), about["proof"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"{path}: cannot be read ({error!r})") from None
 
 
-def _places(folder: ModelFolder, compute_type: str) -> list[Path]:
-    name = f"ctranslate2-{compute_type}"
+def _places(folder: ModelFolder, variant: str) -> list[Path]:
+    name = f"ctranslate2-{variant}"
     return [folder.path / name, _cache(folder) / name]
 
 

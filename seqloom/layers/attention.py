@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from seqloom.layers.dropout import dropout
-from seqloom.layers.linear import MakeLinear, together
+from seqloom.layers.linear import MakeLinear, Together
 from seqloom.layers.positions import Places
 
 FEWEST_KEYS = 16
@@ -109,6 +109,17 @@ class Cache:
             self.values = self.values.index_select(0, rows)
 
 
+class PureCache(Cache):
+    """One that is never written into: a new token costs a copy of all that came before."""
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.keys is not None
+        assert self.values is not None
+        self.keys, self.values = torch.cat([self.keys, k], 2), torch.cat([self.values, v], 2)
+        self.length += k.size(2)
+        return self.keys, self.values
+
+
 def _written(store: Tensor | None, new: Tensor, start: int) -> Tensor:
     """``store`` [B, G, capacity, E] with ``new`` [B, G, Q, E] at ``start``; larger if that needs it."""
     end = start + new.size(2)
@@ -154,6 +165,11 @@ class MultiHeadAttention(nn.Module):
         self.key = linear(d_model, num_kv_heads * self.head_dim)
         self.value = linear(d_model, num_kv_heads * self.head_dim)
         self.output = linear(d_model, d_model)
+        self._together = Together()
+
+    def train(self, mode: bool = True) -> "MultiHeadAttention":
+        self._together.forget()
+        return super().train(mode)
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
@@ -161,8 +177,13 @@ class MultiHeadAttention(nn.Module):
 
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
-        k, v = map(self.split, together(memory, self.key, self.value))
+        k, v = map(self.split, self._together(memory, self.key, self.value))
         return (k if places is None else places.rotate(k)), v
+
+    def queries_keys_values(self, x: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What self-attention makes of ``x`` [B, T, D]: queries [B, H, T, E], keys and values [B, G, T, E]."""
+        q, k, v = map(self.split, self._together(x, self.query, self.key, self.value))
+        return q, (k if places is None else places.rotate(k)), v
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None, places: Places | None = None) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to ``memory`` [B, K, D]; self-attention when both are one.
@@ -170,17 +191,18 @@ class MultiHeadAttention(nn.Module):
         ``places`` tells self-attention where its tokens stand.
         """
         if x is not memory:
-            return self.attend_to(x, *self.keys_values(memory, places), mask, places)
-        q, k, v = map(self.split, together(x, self.query, self.key, self.value))
-        return self._attend(q, k if places is None else places.rotate(k), v, mask, places)
+            q = self.split(self.query(x))
+            return self.attend(q, *self.keys_values(memory, places), mask, places)
+        return self.attend(*self.queries_keys_values(x, places), mask, places)
 
-    def attend_to(
-        self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
-    ) -> Tensor:
+    def attend_to(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        return self._attend(self.split(self.query(x)), k, v, mask, places)
+        return self.attend(self.split(self.query(x)), k, v, mask)
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, places: Places | None) -> Tensor:
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
+    ) -> Tensor:
+        """Queries [B, H, Q, E], keys and values [B, G, K, E], all projected, the keys rotated -> [B, Q, D]."""
         bias = None
         if places is not None:
             q = places.rotate(q)

@@ -101,8 +101,8 @@ class DecoderBlock(nn.Module):
         assert v is not None
 
         def look_back(h: Tensor) -> Tensor:
-            keys, values = own.append(*self.attention.keys_values(h, places))
-            return self.attention.attend_to(h, keys, values, places=places)
+            q, *new = self.attention.queries_keys_values(h, places)
+            return self.attention.attend(q, *own.append(*new), places=places)
 
         def look_across(h: Tensor) -> Tensor:
             beams = h.view(k.size(0), -1, h.size(-1))  # [B, beam, D]

@@ -40,6 +40,13 @@ class GELU(FeedForward):
         return dropout(gelu(self.hidden(x)), p)
 
 
+class SiLU(FeedForward):
+    """silu in the place of relu: Ramachandran et al. 2017, who call it Swish."""
+
+    def activated(self, x: Tensor, p: float) -> Tensor:
+        return dropout(silu(self.hidden(x)), p)
+
+
 class SwiGLU(FeedForward):
     """output(dropout(silu(gate(x)) * hidden(x))): Shazeer 2020, "GLU Variants", section 2, but with biases."""
 
@@ -58,4 +65,10 @@ class GEGLU(SwiGLU):
         return dropout(gelu(self.gate(x)) * self.hidden(x), p)
 
 
-ACTIVATIONS: dict[str, type[FeedForward]] = {"relu": FeedForward, "gelu": GELU, "swiglu": SwiGLU, "geglu": GEGLU}
+ACTIVATIONS: dict[str, type[FeedForward]] = {
+    "relu": FeedForward,
+    "gelu": GELU,
+    "silu": SiLU,
+    "swiglu": SwiGLU,
+    "geglu": GEGLU,
+}

@@ -52,16 +52,37 @@ MakeLinear = Callable[[int, int], Linear]
 """Makes a layer of two widths, in and out."""
 
 
-def together(x: Tensor, *linears: Linear) -> Sequence[Tensor]:
-    """Each of ``linears`` of ``x`` [..., in_features].
+class Together:
+    """Several linear layers of one input as one product.
 
-    Where gradients are wanted they are one product: its way back needs no sums over the layers.
+    Where gradients are wanted its way back needs no sums over the layers. Where none are, the weights are
+    put together once and kept until one of them changes.
     """
-    if not torch.is_grad_enabled():
-        return [linear(x) for linear in linears]
-    weight = torch.cat([linear.weight for linear in linears])
-    bias = torch.cat([linear.bias for linear in linears])
-    return nn.functional.linear(x, weight, bias).split([len(linear.bias) for linear in linears], dim=-1)
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, Tensor, Tensor] | None = None
+
+    def forget(self) -> None:
+        """What is kept may be out of date: a fused optimizer changes weights without a trace in their versions."""
+        self._kept = None
+
+    def __call__(self, x: Tensor, *linears: Linear) -> Sequence[Tensor]:
+        """Each of ``linears`` of ``x`` [..., in_features]."""
+        if torch.compiler.is_compiling() and not torch.is_grad_enabled():
+            return [linear(x) for linear in linears]
+        weight, bias = self._joint(linears)
+        return nn.functional.linear(x, weight, bias).split([len(linear.bias) for linear in linears], dim=-1)
+
+    def _joint(self, linears: Sequence[Linear]) -> tuple[Tensor, Tensor]:
+        weights = [linear.weight for linear in linears]
+        if torch.is_grad_enabled():
+            self._kept = None
+            return torch.cat(weights), torch.cat([linear.bias for linear in linears])
+        now = [(w.data_ptr(), 0 if w.is_inference() else w._version, w.dtype) for w in weights]
+        kept = self._kept
+        if kept is None or kept[0] != now:
+            self._kept = kept = now, torch.cat(weights), torch.cat([linear.bias for linear in linears])
+        return kept[1], kept[2]
 
 
 LINEARS: dict[str, type[nn.Linear] | type[WeightNormLinear]] = {"plain": nn.Linear, "weight_norm": WeightNormLinear}

@@ -109,9 +109,26 @@ class Sinusoidal(Positions):
     PE(pos, 2i) = sin(pos / 10000^(2i / D)), PE(pos, 2i+1) = cos(the same).
     """
 
+    def __init__(self, *sizes: Any) -> None:
+        super().__init__(*sizes)
+        self._table = torch.empty(0, self.d_model, dtype=torch.float64)
+
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
+        if positions.device.type == "cpu" and not torch.compiler.is_compiling():
+            return x + self._known(int(positions.max()) + 1)[positions].to(x.dtype)
+        return x + self._waves(positions).to(x.dtype)
+
+    def _waves(self, positions: Tensor) -> Tensor:
         angle = angles(positions, self.d_model)
-        return x + torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2).to(x.dtype)
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
+
+    def _known(self, length: int) -> Tensor:
+        """The vectors of the first ``length`` places or more, [T, D]: made once, for a step of a search is short."""
+        table = self._table
+        if len(table) < length:
+            with torch.inference_mode(False):  # it may be met again while training
+                self._table = table = self._waves(torch.arange(max(64, 2 * length)))
+        return table
 
 
 class Learned(Positions):
@@ -180,6 +197,11 @@ class Rotary(Positions):
 
     def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
         accurate = torch.promote_types(x.dtype, torch.float32)
+        if torch.compiler.is_exporting():  # graphs have no complex numbers
+            angle = angles(positions, self.head_dim).unsqueeze(-3)
+            cos, sin = angle.cos().to(accurate), angle.sin().to(accurate)
+            a, b = x.to(accurate).unflatten(-1, (-1, 2)).unbind(-1)
+            return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
         pairs = torch.view_as_complex(x.to(accurate).unflatten(-1, (-1, 2)))
         return torch.view_as_real(pairs * self._turns(positions, pairs.dtype)).flatten(-2).to(x.dtype)
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from seqloom.config import ModelConfig
 from seqloom.layers.consistency import projection_consistency
@@ -27,7 +28,7 @@ class EncoderDecoder(nn.Module):
         self.decoder = Decoder(config)
         self.src_embedding = TokenEmbedding(src_vocab, config.d_model)
         self.tgt_embedding = TokenEmbedding(tgt_vocab, config.d_model)
-        self.output = nn.Linear(config.d_model, tgt_vocab, bias=False)
+        self.output = nn.Linear(config.d_model, tgt_vocab, bias=config.output_bias)
         self._reset_parameters()
         # Press and Wolf 2017; Vaswani et al. 2017, section 3.4.
         if config.tied_embeddings in ("all", "inputs"):
@@ -91,14 +92,20 @@ class EncoderDecoder(nn.Module):
         with random_from(random):
             if not consistency:
                 hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
-                return projection_loss(_rows(hidden, real), self.output.weight, targets.flatten()[real], smoothing)
+                (hidden,), output = self._with_bias(_rows(hidden, real))
+                return projection_loss(hidden, output, targets.flatten()[real], smoothing)
             src, tgt = torch.cat([src, src]), torch.cat([tgt, tgt])
             twice = None if src_mask is None else torch.cat([src_mask, src_mask])
             first, second = self.decode(tgt, self.encode(src, twice), twice).chunk(2)
-        output = self.output.weight
-        return projection_consistency(
-            _rows(first, real), _rows(second, real), output, targets.flatten()[real], smoothing, consistency
-        )
+        (first, second), output = self._with_bias(_rows(first, real), _rows(second, real))
+        return projection_consistency(first, second, output, targets.flatten()[real], smoothing, consistency)
+
+    def _with_bias(self, *hidden: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Vectors [N, D] and what they are projected with; a bias is one more column, beside ones."""
+        if self.output.bias is None:
+            return list(hidden), self.output.weight
+        column = self.output.bias[:, None].to(self.output.weight.dtype)
+        return [pad(each, (0, 1), value=1.0) for each in hidden], torch.cat([self.output.weight, column], 1)
 
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> DecoderState:
         """The decoder step protocol: reads B sources once."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.config import ModelConfig
-from seqloom.layers.attention import Cache
+from seqloom.layers.attention import Cache, PureCache
 from seqloom.layers.blocks import DecoderBlock
 from seqloom.layers.embeddings import Embedded
 from seqloom.layers.masks import causal_mask, key_mask
@@ -58,10 +58,24 @@ class DecoderState:
     """What the decoder remembers between two steps of a search over B sentences."""
 
     def __init__(self, memory: list[Cache], memory_mask: Tensor | None) -> None:
-        self.own = [Cache() for _ in memory]
+        self.own: list[Cache] = [Cache() for _ in memory]
         self.memory = memory
         self.memory_mask = memory_mask  # [B, 1, 1, S]
         self.length = 0
+
+    @classmethod
+    def resumed(cls, memory: list[Tensor], past: list[Tensor], memory_mask: Tensor | None) -> "DecoderState":
+        """From keys and values of each layer by turns: of the sources [B, G, S, E], and of T steps [B, G, T, E].
+
+        ``memory_mask`` [B, S]. For graphs, which keep no state of their own: nothing is written in place.
+        """
+        state = cls(
+            [Cache(*memory[layer : layer + 2]) for layer in range(0, len(memory), 2)],
+            None if memory_mask is None else key_mask(memory_mask),
+        )
+        state.own = [PureCache(*past[layer : layer + 2]) for layer in range(0, len(past), 2)]
+        state.length = past[0].size(2)
+        return state
 
     @property
     def record_attention(self) -> bool:
@@ -121,6 +135,8 @@ class Decoder(_Stack):
     def start(self, memory: Tensor, memory_mask: Tensor | None = None) -> DecoderState:
         """Projects the keys and values of ``memory`` [B, S, D] for all steps to come."""
         across = None if memory_mask is None else key_mask(memory_mask)
+        if across is not None and across.device.type == "cpu" and bool(across.all()):
+            across = None  # nothing to hide: of sentences of one length
         layers = [Cache(*block.cross_attention.keys_values(memory)) for block in self.layers()]
         return DecoderState(layers, across)
 

@@ -187,8 +187,7 @@ def open_each(path: Path, running: Running) -> Iterator[tuple[str, TranslatorSet
 
         for export in _usable(folder, running):
             choice = choose([export], setup, running.threads, running.say)
-            name = f"ctranslate2 {export.compute_type}, {choice.shape}"
-            yield name, setup, CTranslate2Engine(export.path, setup, export.places, choice.shape, export.compute_type)
+            yield f"ctranslate2 {export.variant}, {choice.shape}", setup, CTranslate2Engine(export, setup, choice.shape)
     yield "torch float32", setup, _open_torch(path, running)
 
 
@@ -207,30 +206,32 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
 
     usable = _usable(folder, running)
     choice = choose(usable, setup, running.threads, running.say)
-    export = next(each for each in usable if each.compute_type == choice.compute_type)
-    return CTranslate2Engine(export.path, setup, export.places, choice.shape, export.compute_type)
+    export = next(each for each in usable if each.variant == choice.variant)
+    return CTranslate2Engine(export, setup, choice.shape)
 
 
 def _usable(folder: ModelFolder, running: Running) -> "list[Export]":
     """The exports that may be used: in float32, made if there is none, and in the types that are proven."""
     from seqloom.export.ctranslate2_engine import supported_types
-    from seqloom.export.store import COMPUTE_TYPES, find_export
+    from seqloom.export.store import VARIANTS, find_export
 
     usable = []
-    for compute_type in COMPUTE_TYPES:
-        export, problem = find_export(folder, compute_type)
+    for variant in VARIANTS:
+        export, problem = find_export(folder, variant)
         if problem:
-            running.say(f"{problem}; it is made anew" if compute_type == "float32" else f"{problem}; it is not used.")
-        if export is None and compute_type == "float32":
+            running.say(f"{problem}; it is made anew" if variant == "float32" else f"{problem}; it is not used.")
+        if export is None and variant == "float32":
             running.before_torch()
             from seqloom.export.ctranslate2_model import export_model
 
             running.say(f"Exporting {folder.path} for CTranslate2, once.")
-            export = export_model(read_translator(folder.path), compute_type)
+            export = export_model(read_translator(folder.path), variant)
         if export is None or not export.proven:
             continue
-        if compute_type not in supported_types():
-            running.say(f"This processor does not calculate in {compute_type}, which was proven for {folder.path}.")
+        if export.compute_type not in supported_types():
+            running.say(
+                f"This processor does not calculate in {export.compute_type}, which was proven for {folder.path}."
+            )
             continue
         usable.append(export)
     return usable

@@ -1,4 +1,4 @@
-"""A model in CTranslate2's format: for our own use beside the model, or in a folder for others."""
+"""A model in other engines' formats: for our own use beside the model, or in a folder for others."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,11 +8,15 @@ from typing import Any
 from seqloom.errors import ConfigError, UserError
 from seqloom.export.ctranslate2_engine import missing_parts
 from seqloom.export.ctranslate2_model import export_model, write_for_others
-from seqloom.export.store import discard, find_export, keep_proof
+from seqloom.export.huggingface import write_huggingface
+from seqloom.export.onnx import write_onnx
+from seqloom.export.shortlist import learn_shortlist
+from seqloom.export.store import SHORTLIST, discard, find_export, keep_proof
 from seqloom.pipeline.engines import read_translator
 from seqloom.pipeline.probe import choose
 from seqloom.pipeline.quantization import Proof, prove, require_accepted
 from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.torch_engine import trained_model
 
 Say = Callable[[str], None]
 
@@ -22,25 +26,25 @@ class Exported:
     """What was written, and what was measured of it."""
 
     path: Path
-    compute_type: str
+    variant: str
     bytes: int
     proof: Proof | None
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        about = {"path": str(self.path), "compute_type": self.compute_type, "bytes": self.bytes}
+        about = {"path": str(self.path), "variant": self.variant, "bytes": self.bytes}
         return about | {"proof": self.proof.as_dict() if self.proof else None}
 
     def as_table(self) -> str:
         """For people."""
-        line = f"{self.path}: {self.compute_type}, {self.bytes / 1e6:,.1f} MB"
+        line = f"{self.path}: {self.variant}, {self.bytes / 1e6:,.1f} MB"
         return f"{self.proof.as_table()}\n{line}" if self.proof else line
 
 
 def export(
     run: Path,
     out: Path | None = None,
-    compute_type: str = "float32",
+    variant: str = "float32",
     measured_on: tuple[Path, Path] | None = None,
     languages: tuple[str, str] = ("", ""),
     most_bleu: float = 0.5,
@@ -52,7 +56,7 @@ def export(
     Args:
         run: a run or model folder.
         out: a folder that is not there yet or is empty; None keeps the export with the model.
-        compute_type: float32, bfloat16 or int8.
+        variant: one of :data:`seqloom.export.store.VARIANTS`; a shortlist is learnt from the run's training data.
         measured_on: sources and their references, for another type than float32.
         languages: which direction is measured, where the model knows several.
         most_bleu: a type that costs more is refused.
@@ -66,17 +70,18 @@ def export(
     setup = TranslatorSetup.from_folder(folder)
     if missing := missing_parts(setup.model):
         raise ConfigError(f"{folder.path}: cannot be exported, CTranslate2 does not know {missing}")
-    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
+    if out is not None:
+        _require_free(out)
     plain = find_export(folder, "float32")[0] or export_model(folder, "float32")
     kept, proof = plain, None
-    if compute_type != "float32":
-        kept = export_model(folder, compute_type)
+    if variant != "float32":
+        shortlist = learn_shortlist(run, setup.vocab_sizes) if variant.endswith(SHORTLIST) else None
+        kept = export_model(folder, variant, shortlist)
         assert measured_on is not None
         try:
             directed = setup.towards(*languages)
             shape = choose([plain], setup, threads, say).shape
-            say(f"Translating {measured_on[0]} in float32 and in {compute_type}, in turns.")
+            say(f"Translating {measured_on[0]} in float32 and in {variant}, in turns.")
             proof = prove(folder, directed, plain, kept, shape, *measured_on, most_bleu)
             require_accepted(proof)
         except BaseException:
@@ -84,5 +89,34 @@ def export(
             raise
         kept = keep_proof(kept, proof.as_dict())
     path = kept.path if out is None else write_for_others(kept, setup, out)
-    size = sum(file.stat().st_size for file in path.iterdir())
-    return Exported(path, compute_type, size, proof)
+    return Exported(path, variant, _size(path), proof)
+
+
+WRITERS = {"onnx": write_onnx, "huggingface": write_huggingface}
+
+
+def export_plain(run: Path, out: Path, to: str) -> Exported:
+    """Exports the model of a folder as it is, in one of the formats of ``WRITERS``.
+
+    Raises:
+        UserError: if the format has no such model, ``out`` is in use, or a library is missing.
+    """
+    folder = read_translator(run)
+    setup = TranslatorSetup.from_folder(folder)
+    _require_free(out)
+    try:
+        WRITERS[to](trained_model(folder, setup), setup, out)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--to {to} needs {error.name}, which is not installed: pip install 'seqloom[export]'"
+        ) from None
+    return Exported(out, "float32", _size(out), None)
+
+
+def _require_free(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

@@ -29,7 +29,7 @@ SECONDS = 0.5
 class Choice:
     """The fastest way that was found."""
 
-    compute_type: str
+    variant: str
     shape: Shape
     tokens_per_second: float
 
@@ -49,11 +49,11 @@ def choose(
 ) -> Choice:
     """The choice among ``exports`` that was made on this machine before, or one that is made now."""
     threads = threads or cores()
-    types = sorted(export.compute_type for export in exports)
-    key = f"{processor()}, {threads} threads, {'/'.join(types)}"
+    variants = sorted(export.variant for export in exports)
+    key = f"{processor()}, {threads} threads, {'/'.join(variants)}"
     known = [(export.path / KEPT, _kept(export.path / KEPT, key)) for export in exports]
     for _, choice in known:
-        if choice is not None and choice.compute_type in types:
+        if choice is not None and choice.variant in variants:
             return choice
     say(f"Trying out how this machine translates fastest with {threads} threads, once.")
     found = measure(exports, setup, threads)
@@ -74,7 +74,7 @@ def measure(exports: list[Export], setup: TranslatorSetup, threads: int) -> list
 
 
 def _timed(export: Export, setup: TranslatorSetup, shape: Shape) -> Choice:
-    engine = CTranslate2Engine(export.path, setup, export.places, shape, export.compute_type)
+    engine = CTranslate2Engine(export, setup, shape)
     generator = random.Random(1)
     vocab = setup.vocab_sizes[0]
     sentences = [
@@ -90,13 +90,13 @@ def _timed(export: Export, setup: TranslatorSetup, shape: Shape) -> Choice:
         best = min(best, seconds)
         if seconds > SECONDS:
             break
-    return Choice(export.compute_type, shape, len(sentences) * LENGTH / best)
+    return Choice(export.variant, shape, len(sentences) * LENGTH / best)
 
 
 def _kept(path: Path, key: str) -> Choice | None:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[key]
-        return Choice(str(about["compute_type"]), Shape(**about["shape"]), float(about["tokens_per_second"]))
+        return Choice(str(about["variant"]), Shape(**about["shape"]), float(about["tokens_per_second"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

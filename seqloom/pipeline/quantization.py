@@ -39,7 +39,7 @@ class Measured:
 class Proof:
     """One type beside float32."""
 
-    compute_type: str
+    variant: str
     plain: Measured
     quantized: Measured
     signatures: dict[str, str]
@@ -70,11 +70,11 @@ class Proof:
             }
 
         return {
-            "compute_type": self.compute_type,
+            "variant": self.variant,
             "accepted": self.accepted,
             "most_bleu": self.most_bleu,
             "float32": numbers(self.plain),
-            self.compute_type: numbers(self.quantized),
+            self.variant: numbers(self.quantized),
             "changed": self.changed,
             "sentences": self.sentences,
             "source": self.source,
@@ -85,15 +85,15 @@ class Proof:
 
     def as_table(self) -> str:
         """For people."""
-        rows = [f"{'':<18}{'float32':>12}{self.compute_type:>12}{'change':>12}"]
+        rows = [f"{'':<18}{'float32':>12}{self.variant:>20}{'change':>12}"]
         for name, key, digits in (("BLEU", "bleu", 2), ("chrF++", "chrf", 2)):
             a, b = getattr(self.plain, key), getattr(self.quantized, key)
-            rows.append(f"{name:<18}{a:>12.{digits}f}{b:>12.{digits}f}{b - a:>+12.{digits}f}")
+            rows.append(f"{name:<18}{a:>12.{digits}f}{b:>20.{digits}f}{b - a:>+12.{digits}f}")
         a, b = self.plain.tokens_per_second, self.quantized.tokens_per_second
-        rows.append(f"{'tokens/s':<18}{a:>12,.0f}{b:>12,.0f}{f'x {b / a:.2f}':>12}")
+        rows.append(f"{'tokens/s':<18}{a:>12,.0f}{b:>20,.0f}{f'x {b / a:.2f}':>12}")
         a, b = self.plain.bytes / 1e6, self.quantized.bytes / 1e6
-        rows.append(f"{'size, MB':<18}{a:>12,.1f}{b:>12,.1f}{f'x {b / a:.2f}':>12}")
-        rows.append(f"{'sentences changed':<18}{self.changed:>36.1%}")
+        rows.append(f"{'size, MB':<18}{a:>12,.1f}{b:>20,.1f}{f'x {b / a:.2f}':>12}")
+        rows.append(f"{'sentences changed':<18}{self.changed:>44.1%}")
         return "\n".join(rows)
 
 
@@ -120,9 +120,7 @@ def prove(
     if not pairs:
         raise DataError(f"{src}: is empty, expected sentences to measure with")
     sources, references = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
-    engines = [
-        CTranslate2Engine(each.path, setup, each.places, shape, each.compute_type) for each in (plain, quantized)
-    ]
+    engines = [CTranslate2Engine(each, setup, shape) for each in (plain, quantized)]
     texts: list[list[str]] = [[], []]
     seconds = [float("inf")] * 2
     for _ in range(ROUNDS):
@@ -142,14 +140,14 @@ def prove(
         for text, score, taken, export in zip(texts, scores, seconds, (plain, quantized), strict=True)
     ]
     signatures = {name: score.signature for name, score in scores[0].items()}
-    return Proof(quantized.compute_type, measured[0], measured[1], signatures, len(pairs), most_bleu, src.name)
+    return Proof(quantized.variant, measured[0], measured[1], signatures, len(pairs), most_bleu, src.name)
 
 
 def require_accepted(proof: Proof) -> None:
     """UserError if it costs too much."""
     if not proof.accepted:
         raise UserError(
-            f"{proof.compute_type} costs {proof.plain.bleu - proof.quantized.bleu:.2f} BLEU on {proof.source}, "
+            f"{proof.variant} costs {proof.plain.bleu - proof.quantized.bleu:.2f} BLEU on {proof.source}, "
             f"more than {proof.most_bleu:g}; it is not kept. Raise --max-loss to allow that"
         )
 

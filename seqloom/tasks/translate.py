@@ -68,7 +68,7 @@ class Translate(Task):
     @classmethod
     def prepare(cls, config: TranslateConfig, folder: Path, say: Say) -> "Translate":
         tied, data = config.model.tied_embeddings, config.data
-        if tied in ("all", "inputs") and not data.joint_vocab:
+        if tied in ("all", "inputs") and not data.joint_vocab and not data.tokenizer_file:
             other = "output" if tied == "all" else "none"
             raise ConfigError(
                 f"model.tied_embeddings = {tied!r} needs one vocabulary; "
@@ -80,6 +80,12 @@ class Translate(Task):
                 f"model.max_positions ({config.model.max_positions:,}); lower the one or raise the other"
             )
         prepared = prepare_pairs(data, folder, say)
+        sizes = prepared.src_tokenizer.vocab_size, prepared.tgt_tokenizer.vocab_size
+        if tied in ("all", "inputs") and sizes[0] != sizes[1]:
+            raise ConfigError(
+                f"model.tied_embeddings = {tied!r} needs vocabularies of one size, and those of data.tokenizer_file "
+                f"have {sizes[0]:,} and {sizes[1]:,} pieces; set it to {'output' if tied == 'all' else 'none'!r}"
+            )
         setup = TranslatorSetup(
             config.model,
             prepared.src_tokenizer,
@@ -131,7 +137,12 @@ class Translate(Task):
             )
         src = about.src_tokenizer, self.setup.src_tokenizer
         tgt = about.tgt_tokenizer, self.setup.tgt_tokenizer
-        tables = {"src_embedding.table.weight": src, "tgt_embedding.table.weight": tgt, "output.weight": tgt}
+        tables = {
+            "src_embedding.table.weight": src,
+            "tgt_embedding.table.weight": tgt,
+            "output.weight": tgt,
+            "output.bias": tgt,
+        }
         say(carry_over(model, origin, tables))
 
     @classmethod

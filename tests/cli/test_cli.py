@@ -28,6 +28,9 @@ class Standard:
         self.buffer = io.BytesIO(content)
 
 
+COMMANDS = ["train", "translate", "evaluate", "score", "compare", "distill", "export", "import", "info", "config"]
+
+
 @pytest.fixture
 def seqloom(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
     monkeypatch.setattr("seqloom.training.process.arrange", lambda threads: None)  # this process has other tests
@@ -47,17 +50,14 @@ def seqloom(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[
 def test_help_names_every_command(seqloom: Any) -> None:
     result = seqloom("--help")
     assert result.status == 0
-    assert all(
-        name in result.out
-        for name in ("train", "translate", "evaluate", "score", "compare", "export", "info", "config")
-    )
+    assert all(name in result.out for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "score", "compare", "export", "info", "config"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(seqloom: Any, command: str) -> None:
     result = seqloom(command, "--help")
     assert result.status == 0
-    assert any(argument in result.out for argument in ("RUN", "TASK", "{A}"))
+    assert any(argument in result.out for argument in ("RUN", "TASK", "{A}", "FOLDER"))
 
 
 def test_version(seqloom: Any) -> None:

@@ -81,3 +81,24 @@ def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: 
     assert (ran.status, "--quantize, --src and --ref belong together" in ran.err) == (2, True)
     ran = seqloom("export", tmp_path / "none")
     assert (ran.status, "no such folder" in ran.err) == (2, True)
+
+
+def test_a_shortlist_is_learnt_measured_and_used(
+    seqloom: Any, toy_run: Path, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(toy_run, tmp_path / "run", ignore=shutil.ignore_patterns("ctranslate2-*"))
+    monkeypatch.setattr("seqloom.export.shortlist.ALWAYS", 5)
+    pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
+    ran = seqloom("export", tmp_path / "run", "--shortlist", *pairs, "--max-loss", "100", "--json")
+    assert ran.status == 0
+    report = json.loads(ran.out)
+    assert report["variant"] == "float32-shortlist"
+    assert report["proof"]["float32-shortlist"]["bleu"] > 50
+    export, _ = find_export(read_translator(tmp_path / "run"), "float32-shortlist")
+    assert export is not None
+    lines = (export.path / "vmap.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("\t<pad> <unk> <s> </s>")
+    by_source = dict(line.split("\t") for line in lines)
+    assert by_source["7"].split()[0] in {"sep", "\u2581sep", "s"}  # seven is sep
+    ran = seqloom("export", tmp_path / "run" / "model", "--shortlist", *pairs)
+    assert (ran.status, "which a shortlist is learnt from" in ran.err) == (2, True)

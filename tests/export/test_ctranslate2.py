@@ -12,6 +12,7 @@ from seqloom.data.tokenizers import EOS, NUM_SPECIAL, Words
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.export.ctranslate2_engine import UNKNOWN_PARTS, CTranslate2Engine, Shape, missing_parts
 from seqloom.export.ctranslate2_model import places, write_ctranslate2
+from seqloom.export.store import Export
 from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.linear import LINEARS
 from seqloom.layers.normalization import NORMALIZATIONS
@@ -28,6 +29,7 @@ RUNNABLE = [
     *({"activation": name} for name in ACTIVATIONS),
     *({"linear": name} for name in LINEARS),
     {"num_kv_heads": 1},
+    {"output_bias": True},
     {"num_kv_heads": 1, "positions": "rotary", "norm": "post"},
     *({"tied_embeddings": name} for name in ("output", "none")),
 ]
@@ -57,7 +59,7 @@ def made(settings: dict[str, Any], longest: int = 60) -> tuple[EncoderDecoder, T
 def engines(settings: dict[str, Any], folder: Path) -> tuple[TorchEngine, CTranslate2Engine]:
     model, setup = made(settings)
     write_ctranslate2(model, setup, folder, "float32")
-    return TorchEngine(model), CTranslate2Engine(folder, setup, places(setup), Shape(2, 1, 7), "float32")
+    return TorchEngine(model), CTranslate2Engine(Export(folder, "float32", places(setup)), setup, Shape(2, 1, 7))
 
 
 def sentences(lengths: tuple[int, ...] = (1, 2, 3, 5, 7, 11, 13, 17, 19, 23)) -> list[list[int]]:

@@ -5,8 +5,8 @@ from torch import nn
 from seqloom.layers.dropout import dropout
 from seqloom.layers.feedforward import ACTIVATIONS
 
-PLAIN = {"relu": torch.relu, "gelu": nn.functional.gelu}
 # Swish with beta 1 is x sigmoid(x): Shazeer 2020, equation 6.
+PLAIN = {"relu": torch.relu, "gelu": nn.functional.gelu, "silu": lambda x: x * torch.sigmoid(x)}
 GATES = {"swiglu": lambda g: g * torch.sigmoid(g), "geglu": nn.functional.gelu}
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqloom.layers.linear import LINEARS, WeightNormLinear, init_xavier, together
+from seqloom.layers.linear import LINEARS, Together, WeightNormLinear, init_xavier
 from tests.layers.copied_weights import TOLERANCES, gradients, randomize
 
 
@@ -120,9 +120,27 @@ def test_layers_together_are_what_they_are_apart(name):
         nn.init.normal_(layer.bias)
     x = torch.randn(2, 13, 5, dtype=torch.float64, requires_grad=True)
     weights = [x, *(weight for layer in layers for weight in layer.parameters())]
+    together = Together()
     found, apart = together(x, *layers), [layer(x) for layer in layers]
     for a, b in zip(found, apart, strict=True):
         torch.testing.assert_close(a, b)
     torch.testing.assert_close(*(gradients(torch.cat(list(each), -1), *weights) for each in (found, apart)))
+    for guard in (torch.no_grad, torch.inference_mode):
+        with guard():
+            torch.testing.assert_close(tuple(together(x, *layers)), tuple(apart))
+            kept = together._kept
+            together(x, *layers)
+            assert together._kept is kept is not None
+
+
+@pytest.mark.parametrize("name", LINEARS)
+def test_what_is_put_together_follows_a_change(name):
+    layers = [LINEARS[name](5, width) for width in (7, 3)]
+    together, x = Together(), torch.randn(2, 5)
+    with torch.inference_mode():
+        together(x, *layers)
     with torch.no_grad():
-        torch.testing.assert_close(together(x, *layers), apart)
+        for parameter in layers[1].parameters():
+            parameter.add_(0.5)
+    with torch.inference_mode():
+        torch.testing.assert_close(tuple(together(x, *layers)), tuple(layer(x) for layer in layers))

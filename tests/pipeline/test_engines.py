@@ -107,8 +107,8 @@ def test_a_folder_that_cannot_be_written_to_has_its_export_in_the_cache(
     (run / "ctranslate2-float32").write_text("a file where the folder would be")
     blocked = store._places
 
-    def places(folder: object, compute_type: str) -> list[Path]:
-        here, there = blocked(folder, compute_type)  # type: ignore[arg-type]
+    def places(folder: object, variant: str) -> list[Path]:
+        here, there = blocked(folder, variant)  # type: ignore[arg-type]
         return [run / "config.json" / here.name, there]  # a folder cannot be made in a file
 
     monkeypatch.setattr(store, "_places", places)
@@ -150,7 +150,7 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
     speed = {"float32": 1.0, "int8": 2.0}
 
     def timed(export: Export, setup: object, shape: Shape) -> probe.Choice:
-        return probe.Choice(export.compute_type, shape, speed[export.compute_type])
+        return probe.Choice(export.variant, shape, speed[export.variant])
 
     monkeypatch.setattr(probe, "_timed", timed)
 
@@ -159,7 +159,7 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
         assert isinstance(translator.engine, WithTorch)
         fast = translator.engine.fast
         assert isinstance(fast, CTranslate2Engine)
-        return fast.compute_type
+        return fast.export.variant
 
     assert in_use() == "float32"
     keep_proof(export, {"accepted": False})

@@ -7,10 +7,10 @@ value holds, so that a message is changed by what is put behind it.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-CONTROL, USER_DEFINED = 3, 4
-"""Types of a piece. A control piece is never found in a text; one defined by the user always is."""
+UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 2, 3, 4, 5
+"""Types of a piece. A control piece or an unused one is never found in a text; one defined by the user always is."""
 
 UNIGRAM, BPE = 1, 2
 """Types of a model."""
@@ -20,6 +20,9 @@ MODEL_TYPE = 3
 SPECIAL_IDS = {"unk": 40, "bos": 41, "eos": 42, "pad": 43}
 SPECIAL_NAMES = {"unk": 45, "bos": 46, "eos": 47, "pad": 48}
 """Field numbers."""
+
+SPECIAL_ROLES = ("pad", "unk", "bos", "eos")
+"""In the order of their ids."""
 
 
 def piece(text: str, kind: int) -> bytes:
@@ -52,18 +55,59 @@ def reordered(model: bytes, first: Mapping[str, tuple[int | None, str]]) -> byte
     Raises:
         ValueError: if the model cannot be read.
     """
+    pieces, rest = _parted(model)
+    front = [piece(name, CONTROL) if at is None else pieces[at] for at, name in first.values()]
+    moved = {at for at, _ in first.values()}
+    back = [raw for at, raw in enumerate(pieces) if at not in moved]
+    return _put_together([*front, *back], rest, [name for _, name in first.values()])
+
+
+def with_vocabulary(model: bytes, texts: Sequence[str], special: Sequence[str]) -> bytes:
+    """``model`` with the ids of a vocabulary: first ``special``, then ``texts``.
+
+    Pieces of the model that are not in the vocabulary go; what it has not is never found in a text.
+
+    Args:
+        model: the content of its file.
+        texts: all pieces but the special ones.
+        special: how pad, unk, bos and eos are to be called.
+
+    Raises:
+        ValueError: if the model cannot be read.
+    """
+    pieces, rest = _parted(model)
+    known = {_text(raw): raw for raw in pieces}
+    kinds = [UNKNOWN if role == "unk" else CONTROL for role in SPECIAL_ROLES]
+    front = list(map(piece, special, kinds))
+    return _put_together([*front, *(known.get(text) or piece(text, UNUSED) for text in texts)], rest, special)
+
+
+def _parted(model: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The pieces, and all else."""
     pieces: list[bytes] = []
     rest: list[bytes] = []
     for number, _, raw in _fields(model):
         (pieces if number == PIECE else rest).append(raw)
-    front = [piece(name, CONTROL) if at is None else pieces[at] for at, name in first.values()]
-    moved = {at for at, _ in first.values()}
-    back = [raw for at, raw in enumerate(pieces) if at not in moved]
+    return pieces, rest
+
+
+def _put_together(pieces: Sequence[bytes], rest: Sequence[bytes], special: Sequence[str]) -> bytes:
+    """A model whose first pieces are pad, unk, bos and eos."""
     spec = b"".join(
         _field(SPECIAL_IDS[role], i) + _field(SPECIAL_NAMES[role], name.encode())
-        for i, (role, (_, name)) in enumerate(first.items())
+        for i, (role, name) in enumerate(zip(SPECIAL_ROLES, special, strict=True))
     )
-    return b"".join([*front, *back, *rest, _field(TRAINER_SPEC, spec)])
+    return b"".join([*pieces, *rest, _field(TRAINER_SPEC, spec)])
+
+
+def _text(raw: bytes) -> str:
+    """How a piece is spelt."""
+    for _, inside, _ in _fields(raw):
+        if isinstance(inside, bytes):
+            for number, value, _ in _fields(inside):
+                if number == 1 and isinstance(value, bytes):
+                    return value.decode()
+    raise ValueError("a piece without its text")
 
 
 def _field(number: int, value: int | bytes) -> bytes:

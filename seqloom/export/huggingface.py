@@ -1,0 +1,305 @@
+"""Folders of Hugging Face's Transformers with a Marian model: written for others, and read to run and to fine-tune."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sentencepiece
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from seqloom.config import DecodingConfig, ModelConfig
+from seqloom.data.tokenizers import BOS, EOS, NUM_SPECIAL, PAD, UNK, SentencePiece, model_proto
+from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
+from seqloom.errors import ModelFolderError, UserError
+from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
+from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.tasks.folder import flush_to_disk, write_model
+from seqloom.tasks.setup import TranslatorSetup
+
+LONGEST_SOURCE = 256
+"""Tokens of a source that an imported model is given at once: how long those of its training were is not known."""
+
+MAX_JSON_BYTES = 1 << 28
+
+SERIALIZED = {"format": "pt"}
+"""What their library asks of a safetensors file."""
+
+
+def not_exportable(setup: TranslatorSetup) -> str:
+    """Why a translator cannot be a Marian folder; empty if it can."""
+    if missing := not_marian(setup.model):
+        return f"Marian has no {missing}"
+    if not isinstance(setup.src_tokenizer, SentencePiece) or not isinstance(setup.tgt_tokenizer, SentencePiece):
+        return "Marian's tokenizer is SentencePiece, and the model has a list of words"
+    if setup.directions:
+        return "Marian marks the wanted language by other words than this model, which knows several"
+    return ""
+
+
+def write_huggingface(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None:
+    """Writes a folder that ``MarianMTModel`` and ``MarianTokenizer`` load.
+
+    Raises:
+        UserError: if the model is not one of theirs.
+    """
+    if reason := not_exportable(setup):
+        raise UserError(f"cannot be exported for Hugging Face: {reason}; train with other settings for that")
+    new = out.with_name(f"{out.name}.new-{os.getpid()}")
+    try:
+        new.mkdir(parents=True)
+        save_file(to_marian(model, setup.model), new / "model.safetensors", SERIALIZED)
+        for name, content in _configs(setup).items():
+            (new / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (new / "source.spm").write_bytes(setup.src_tokenizer.to_bytes())
+        (new / "target.spm").write_bytes(setup.tgt_tokenizer.to_bytes())
+        flush_to_disk(new)
+        if out.exists():
+            out.rmdir()
+        os.rename(new, out)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def _configs(setup: TranslatorSetup) -> dict[str, Any]:
+    config, decoding = setup.model, setup.decoding
+    src, tgt = (
+        tokenizer.pieces(range(tokenizer.vocab_size)) for tokenizer in (setup.src_tokenizer, setup.tgt_tokenizer)
+    )
+    shared = config.tied_embeddings == "all"
+    ids = {"pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": BOS, "forced_eos_token_id": EOS}
+    special = {"unk_token": src[UNK], "eos_token": src[EOS], "pad_token": src[PAD]}
+    places = max(512, setup.longest_source + 2, decoding.max_length + 1)
+    vocabularies = {"vocab.json": {piece: number for number, piece in enumerate(src)}}
+    if not shared:
+        vocabularies["target_vocab.json"] = {piece: number for number, piece in enumerate(tgt)}
+    return {
+        **vocabularies,
+        "config.json": {
+            "model_type": "marian",
+            "architectures": ["MarianMTModel"],
+            "d_model": config.d_model,
+            "encoder_layers": config.num_encoder_layers,
+            "decoder_layers": config.num_decoder_layers,
+            "encoder_ffn_dim": config.d_ff,
+            "decoder_ffn_dim": config.d_ff,
+            "encoder_attention_heads": config.num_heads,
+            "decoder_attention_heads": config.num_heads,
+            "activation_function": FUNCTIONS[config.activation],
+            "dropout": config.dropout,
+            "attention_dropout": config.attention_dropout,
+            "activation_dropout": config.feedforward_dropout,
+            "max_position_embeddings": places,
+            "scale_embedding": True,
+            "static_position_embeddings": True,
+            "share_encoder_decoder_embeddings": shared,
+            "tie_word_embeddings": config.tied_embeddings != "none",
+            "vocab_size": len(src),
+            "decoder_vocab_size": len(tgt),
+            **ids,
+        },
+        "generation_config.json": {
+            **ids,
+            "bad_words_ids": [[PAD], [BOS]],
+            "num_beams": decoding.beam,
+            "length_penalty": decoding.length_penalty,
+            "max_length": decoding.max_length,
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "MarianTokenizer",
+            "source_lang": setup.languages[0],
+            "target_lang": setup.languages[1],
+            "separate_vocabs": not shared,
+            "model_max_length": places,
+            **special,
+        },
+    }
+
+
+class Vocabulary(NamedTuple):
+    """One of theirs in our order, whose special tokens stand in front."""
+
+    pieces: list[str]
+    rows: list[int]
+    """Which row of their table each has."""
+    silent: list[int]
+    """What is never said."""
+
+
+def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str, Tensor], TranslatorSetup]:
+    """Weights and setup of a Marian folder, such as those of OPUS-MT.
+
+    Pieces that its SentencePiece models know and its vocabulary does not are read as unknown, as its own
+    tokenizer does. Moses' normalisation of punctuation is not applied.
+
+    Args:
+        folder: with ``config.json``, ``vocab.json``, ``source.spm``, ``target.spm`` and ``model.safetensors``.
+        languages: source and target, by their codes.
+
+    Raises:
+        ModelFolderError: if something is missing or damaged, or it is another kind of model.
+    """
+    config = _json(folder / "config.json")
+    settings = _model_config(folder / "config.json", config)
+    known = _json(folder / "vocab.json")
+    known_target = known if settings.tied_embeddings == "all" else _json(folder / "target_vocab.json")
+    models = [_spm(folder / name) for name in ("source.spm", "target.spm")]
+    foreign = [_foreign(model, each) for model, each in zip(models, (known, known_target), strict=True)]
+    if settings.tied_embeddings == "all":  # one table, so one vocabulary
+        foreign = [list(dict.fromkeys([*foreign[0], *foreign[1]]))] * 2
+    src, tgt = (
+        _vocabulary(folder, config, each, more) for each, more in zip((known, known_target), foreign, strict=True)
+    )
+    tokenizers = _arranged(models[0], src.pieces, folder), _arranged(models[1], tgt.pieces, folder)
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ModelFolderError(
+            f"{path}: no such file; a folder with pytorch_model.bin, which can run code when it is read, has to be "
+            f"saved as safetensors first"
+        )
+    try:
+        weights = from_marian(load_file(path), settings, src.rows, tgt.rows, tgt.silent)
+        _require_shapes(weights, settings, len(src.pieces), len(tgt.pieces))
+    except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
+        raise ModelFolderError(f"{path}: is damaged, or does not fit config.json ({error})") from None
+    found = _json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else config
+    decoding = DecodingConfig(
+        beam=int(found.get("num_beams") or 4),
+        length_penalty=float(found.get("length_penalty") or 1.0),
+        max_length=int(found.get("max_length") or 512),
+    )
+    return weights, TranslatorSetup(settings, *tokenizers, languages, LONGEST_SOURCE, decoding)
+
+
+def _require_shapes(weights: dict[str, Tensor], config: ModelConfig, src_vocab: int, tgt_vocab: int) -> None:
+    with torch.device("meta"):
+        model = EncoderDecoder(config, src_vocab, tgt_vocab)
+    for name, parameter in model.named_parameters():
+        if weights[name].shape != parameter.shape:
+            raise ValueError(f"{name} would have shape {list(weights[name].shape)}, expected {list(parameter.shape)}")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ModelFolderError(f"{path}: is larger than {MAX_JSON_BYTES:,} bytes")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ModelFolderError(f"{path}: holds no JSON object")
+    return found
+
+
+def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
+    """Its sizes, if it is what ours can be."""
+    if config.get("model_type") != "marian":
+        raise ModelFolderError(f"{path}: is a model of the type {config.get('model_type')!r}, expected 'marian'")
+    plain = {
+        "scale_embedding": True,
+        "normalize_before": False,
+        "normalize_embedding": False,
+        "add_final_layer_norm": False,
+        "encoder_ffn_dim": config.get("decoder_ffn_dim"),
+        "encoder_attention_heads": config.get("decoder_attention_heads"),
+    }
+    for key, expected in plain.items():
+        if config.get(key, expected) != expected:
+            raise ModelFolderError(f"{path}: {key} is {config[key]}, and only {expected} can be read")
+    ours = {theirs: own for own, theirs in FUNCTIONS.items()} | {"silu": "silu"}
+    shared, tied = config.get("share_encoder_decoder_embeddings", True), config.get("tie_word_embeddings", True)
+    try:
+        return ModelConfig(
+            norm="post",
+            d_model=config["d_model"],
+            d_ff=config["decoder_ffn_dim"],
+            num_heads=config["decoder_attention_heads"],
+            num_encoder_layers=config["encoder_layers"],
+            num_decoder_layers=config["decoder_layers"],
+            dropout=config.get("dropout", 0.1),
+            attention_dropout=config.get("attention_dropout", 0.0),
+            feedforward_dropout=config.get("activation_dropout", 0.0),
+            activation=ours[config["activation_function"]],
+            tied_embeddings="none" if not tied else "all" if shared else "output",
+            output_bias=True,
+        )
+    except KeyError as error:
+        raise ModelFolderError(f"{path}: {error.args[0]!r} is missing, or its value is not known") from None
+    except ValidationError as error:
+        raise ModelFolderError(f"{path}: {error.errors()[0]['msg']}") from None
+
+
+def _spm(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFolderError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _foreign(model: bytes, known: dict[str, Any]) -> list[str]:
+    """What a SentencePiece model cuts a text into that the vocabulary does not have."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    ids = range(processor.get_piece_size())
+    return [
+        processor.id_to_piece(i)
+        for i in ids
+        if not (processor.is_control(i) or processor.is_unknown(i)) and processor.id_to_piece(i) not in known
+    ]
+
+
+def _vocabulary(folder: Path, config: dict[str, Any], known: dict[str, Any], foreign: list[str]) -> Vocabulary:
+    """Our order: the special tokens, the pieces in their order, and those that are read as unknown."""
+    pieces = sorted(known, key=known.__getitem__)
+    names = {role: config.get(f"{role}_token_id") for role in ("pad", "eos", "decoder_start")}
+    for role, row in names.items():
+        if not isinstance(row, int) or row not in known.values():
+            raise ModelFolderError(
+                f"{folder / 'config.json'}: {role}_token_id is {row}, which the vocabulary does not have"
+            )
+    if "<unk>" not in known:
+        raise ModelFolderError(f"{folder}: the vocabulary has no '<unk>'")
+    first = [names["pad"], known["<unk>"], names["decoder_start"], names["eos"]]
+    rest = [piece for piece in pieces if known[piece] not in first and piece not in SPECIAL_PIECES]
+    rows = [*first, *(known[piece] for piece in rest), *[known["<unk>"]] * len(foreign)]
+    size = len(first) + len(rest)
+    return Vocabulary([*SPECIAL_PIECES, *rest, *foreign], rows, [PAD, BOS, *range(size, size + len(foreign))])
+
+
+def _arranged(model: bytes, pieces: list[str], folder: Path) -> SentencePiece:
+    """A SentencePiece model whose ids are those of a vocabulary."""
+    try:
+        return SentencePiece(model_proto.with_vocabulary(model, pieces[NUM_SPECIAL:], SPECIAL_PIECES), str(folder))
+    except (ValueError, IndexError) as error:
+        raise ModelFolderError(f"{folder}: a SentencePiece model in it is damaged ({error})") from None
+
+
+def import_huggingface(folder: Path, out: Path, languages: tuple[str, str]) -> None:
+    """Writes the model of a Marian folder as a model folder of our own.
+
+    Raises:
+        ModelFolderError: if it cannot be read.
+        UserError: if ``out`` is in use.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
+    weights, setup = read_huggingface(folder, languages)
+    about, files = setup.describe()
+    config = {"task": "translate", **about, "imported_from": folder.name, "scores": {"valid": {}, "signatures": {}}}
+    files["README.md"] = CARD.format(*languages, name=folder.resolve().name).encode()
+    write_model(out, config, files, weights)
+
+
+CARD = """# A translator from {} to {}
+
+Imported from `{name}`, a Marian model in Hugging Face's format. Use it with
+
+    echo "..." | seqloom translate THIS_FOLDER
+
+and go on training it with `seqloom train RUN --init-from THIS_FOLDER`. Its licence is that of the original.
+"""

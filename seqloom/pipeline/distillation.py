@@ -1,0 +1,106 @@
+"""What a teacher makes of its own training sources: data for a smaller model (Kim and Rush 2016, section 3.2).
+
+A student that learns the teacher's translations instead of the references learns an easier language:
+one wording for a thing, and the most probable one.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from seqloom.data.corpus import Corpus
+from seqloom.errors import RunError
+from seqloom.pipeline.translator import Translator
+from seqloom.tasks.folder import WEIGHTS
+
+TOGETHER = 1024
+
+
+@dataclass
+class Progress:
+    """How far the teacher is."""
+
+    done: int
+    total: int
+    kept: int
+    """Sentences that keep their reference, because nothing the teacher said of them can be right."""
+
+
+class Distillation:
+    """The training pairs of a run, with the teacher's translations in the place of the references.
+
+    Kept in ``RUN/distilled``, one JSON object a line, by the teacher's weights and beam; what was begun
+    is gone on with.
+
+    Args:
+        run: the teacher's run folder.
+        teacher: its translator.
+        beam: of the search.
+
+    Raises:
+        RunError: if the run's prepared data is not there.
+    """
+
+    def __init__(self, run: Path, teacher: Translator, beam: int) -> None:
+        self.teacher, self.beam = teacher, beam
+        try:
+            self.train, self.valid = (Corpus(run / "data" / name) for name in ("train", "valid"))
+        except (OSError, EOFError, ValueError, KeyError):
+            raise RunError(
+                f"{run}: has no prepared training data, expected data/train in the run folder of the teacher; "
+                f"the command that trained it makes it again"
+            ) from None
+        key = str(teacher.config["files"][WEIGHTS])[:16]
+        self.path = run / "distilled" / f"{key}-beam{beam}.jsonl"
+        self.valid_path = run / "distilled" / "valid.jsonl"
+
+    def texts(self, corpus: Corpus) -> list[tuple[str, str]]:
+        """The pairs of a store, in their order."""
+        setup, rows = self.teacher.setup, range(len(corpus))
+        sources = setup.src_tokenizer.decode([corpus.src[row].tolist() for row in rows])
+        references = setup.tgt_tokenizer.decode([corpus.tgt[row].tolist() for row in rows])
+        return list(zip(sources, references, strict=True))
+
+    def run(self) -> Iterator[Progress]:
+        """Translates what is left, and tells after each part how far it is."""
+        self.path.parent.mkdir(exist_ok=True)
+        lines = [_line(source, reference) for source, reference in self.texts(self.valid)]
+        self.valid_path.write_text("".join(lines), encoding="utf-8")
+        if self.path.exists():
+            return
+        references: dict[str, str] = {}
+        for source, reference in self.texts(self.train):
+            references.setdefault(source, reference)
+        part = self.path.with_name(f"{self.path.name}.part")
+        whole = _whole_lines(part)
+        progress = Progress(len(whole), len(references), sum(json.loads(line).get("kept", False) for line in whole))
+        with part.open("w", encoding="utf-8") as file:
+            file.writelines(whole)
+            left = islice(references.items(), len(whole), None)
+            while chunk := list(islice(left, TOGETHER)):
+                found = self.teacher.translate([source for source, _ in chunk], beam=self.beam)
+                for (source, reference), translation in zip(chunk, found, strict=True):
+                    kept = bool(translation.flags)
+                    file.write(_line(source, reference, kept=True) if kept else _line(source, translation.text))
+                    progress.kept += kept
+                file.flush()
+                progress.done += len(chunk)
+                yield progress
+            os.fsync(file.fileno())
+        os.replace(part, self.path)
+
+
+def _line(src: str, tgt: str, **more: bool) -> str:
+    return json.dumps({"src": src, "tgt": tgt, **more}, ensure_ascii=False) + "\n"
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """What was written before; a last line that is not whole is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line for line in lines if line.endswith("\n")]

@@ -1,0 +1,97 @@
+"""seqloom distill: the student learns what the teacher says, and both are compared."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seqloom.pipeline import distillation
+from seqloom.pipeline.distillation import Distillation
+from seqloom.pipeline.translator import Translator, load
+from tests.cli.test_cli import seqloom
+
+__all__ = ["seqloom"]  # the fixture
+
+SMALL = (
+    "--set=model.preset=tiny", "--set=model.d_model=34", "--set=model.d_ff=67", "--set=model.num_heads=2",
+    "--set=model.num_encoder_layers=2", "--set=model.num_decoder_layers=1", "--set=data.batch_tokens=331",
+)  # fmt: skip
+
+
+@pytest.fixture
+def teacher(toy_run: Path, tmp_path: Path) -> Path:
+    shutil.copytree(toy_run, tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path: Path) -> None:
+    ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--steps", "3", *SMALL, "--json")
+    assert ran.status == 0
+    assert "307 of 307 sentences translated" in ran.err
+    report = json.loads(ran.out)
+    assert report["sentences"] == 31
+    first, second = report["systems"]
+    assert (first["path"], first["layers"]) == (str(teacher), "3+3")
+    assert (second["path"], second["layers"]) == (str(tmp_path / "small"), "2+1")
+    assert first["parameters"] > second["parameters"] > 0
+    assert first["bleu"] > 50 > second["bleu"]  # it has learnt for three steps
+    assert min(first["tokens_per_second"], second["tokens_per_second"]) > 0
+    (file,) = (teacher / "distilled").glob("*-beam4.jsonl")
+    said = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    translator = load(teacher)
+    answers = translator.translate([each["src"] for each in said], beam=4)
+    assert [each["tgt"] for each in said if "kept" not in each] == [a.text for a in answers if not a.flags]
+    student = load(tmp_path / "small")
+    assert student.setup.src_tokenizer.to_bytes() == translator.setup.src_tokenizer.to_bytes()
+    again = seqloom("distill", teacher, "--into", tmp_path / "small", "--steps", "3", *SMALL)
+    assert again.status == 0
+    assert "sentences translated" not in again.err
+    assert "finished" in again.err
+    assert "BLEU" in again.out
+
+
+def test_what_was_begun_is_gone_on_with(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "TOGETHER", 50)
+    translator = load(teacher)
+    whole = Distillation(teacher, translator, 2)
+    assert [each.done for each in whole.run()][-2:] == [300, 307]
+    expected = whole.path.read_text(encoding="utf-8")
+    part = whole.path.with_name(f"{whole.path.name}.part")
+    whole.path.unlink()
+    part.write_text(expected[: len(expected) // 2], encoding="utf-8")  # in the middle of a line
+    asked: list[int] = []
+    translate = Translator.translate
+
+    def watched(self: Translator, texts: list[str], **options: Any) -> Any:
+        asked.append(len(texts))
+        return translate(self, texts, **options)
+
+    monkeypatch.setattr(Translator, "translate", watched)
+    list(whole.run())
+    assert whole.path.read_text(encoding="utf-8") == expected
+    assert not part.exists()
+    assert 100 < sum(asked) < 200
+
+
+def test_what_cannot_be_right_keeps_its_reference(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqloom.pipeline.guard.faults_of", lambda source, *rest: ("loop",) if "7" in source else ())
+    distilled = Distillation(teacher, load(teacher), 1)
+    (progress,) = distilled.run()
+    said = [json.loads(line) for line in distilled.path.read_text(encoding="utf-8").splitlines()]
+    references = dict(distilled.texts(distilled.train))
+    kept = [each for each in said if each.get("kept")]
+    assert len(kept) == progress.kept > 0
+    assert all("7" in each["src"] and each["tgt"] == references[each["src"]] for each in kept)
+    assert not any("7" in each["src"] for each in said if "kept" not in each)
+
+
+def test_mistakes_are_said(seqloom: Any, teacher: Path, tmp_path: Path) -> None:
+    ran = seqloom("distill", teacher / "model", "--into", tmp_path / "small")
+    assert (ran.status, "is no run folder" in ran.err or "is not a run" in ran.err) == (2, True)
+    ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--src", "x")
+    assert (ran.status, "--src and --ref belong together" in ran.err) == (2, True)
+    shutil.rmtree(teacher / "data" / "train")
+    ran = seqloom("distill", teacher, "--into", tmp_path / "small")
+    assert (ran.status, "has no prepared training data" in ran.err) == (2, True)

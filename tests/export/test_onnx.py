@@ -1,0 +1,76 @@
+"""The ONNX graphs by onnxruntime: the logits are the model's, at every step and in any company."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from seqloom.config import DecodingConfig
+from seqloom.data.tokenizers import EOS, PAD
+from seqloom.export.onnx import write_onnx
+from seqloom.layers.positions import POSITIONS
+from seqloom.pipeline.translator import load
+from tests.export.test_ctranslate2 import made, sentences
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"positions": "sinusoidal"},
+        *(
+            pytest.param({"positions": name}, marks=[] if name == "rotary" else [pytest.mark.slow])
+            for name in POSITIONS
+            if name != "sinusoidal"
+        ),
+        {"norm": "post", "normalization": "rms", "activation": "swiglu", "linear": "weight_norm", "num_kv_heads": 1},
+    ],
+    ids=str,
+)
+def test_every_step_has_the_models_logits(settings: dict[str, Any], tmp_path: Path) -> None:
+    model, setup = made(settings)
+    write_onnx(model, setup, tmp_path / "out")
+    encoder, decoder = (
+        onnxruntime.InferenceSession(tmp_path / "out" / f"{name}.onnx") for name in ("encoder", "decoder_step")
+    )
+    src = np.full((3, 8), PAD)
+    for row, ids in enumerate(sentences((7, 1, 3))):
+        src[row, : len(ids)] = ids
+    said = torch.randint(4, 41, (3, 5), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(src), said, torch.from_numpy(src != PAD))
+    memory = encoder.run(None, {"src": src, "src_mask": src != PAD})
+    names = [each.name.removeprefix("memory_") for each in encoder.get_outputs()]
+    inputs = {f"memory_{name}": value for name, value in zip(names, memory, strict=True)}
+    past = {f"past_{name}": value[:, :, :0] for name, value in zip(names, memory, strict=True)}
+    for step in range(5):
+        logits, *present = decoder.run(
+            None, {"tokens": said[:, step].numpy(), "src_mask": src != PAD, **inputs, **past}
+        )
+        np.testing.assert_allclose(logits, expected[:, step].numpy(), atol=1e-3, rtol=0)
+        past = dict(zip(past, present, strict=True))
+        assert present[0].shape[2] == step + 1
+
+
+def test_the_script_of_the_folder_translates(toy_run: Path, tmp_path: Path) -> None:
+    translator = load(toy_run, engine="torch")
+    write_onnx(translator.engine.model, translator.setup, tmp_path / "out")  # type: ignore[attr-defined]
+    script = re.search(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), re.DOTALL)
+    assert script is not None
+    ran = subprocess.run(
+        [sys.executable, "-c", script[1]],
+        input="1 2 3 4\n",
+        cwd=tmp_path / "out",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.strip() == translator.translate(["1 2 3 4"], beam=1, guard="off")[0].text
+    assert DecodingConfig().max_length > len(ran.stdout)
+    assert EOS == 3
