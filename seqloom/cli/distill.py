@@ -57,7 +57,7 @@ def command(
 
     if (src is None) != (ref is None):
         raise UserError("--src and --ref belong together: sentences to compare with, and their references")
-    if read_run(run) is None:
+    if not (run / "run.json").is_file() or read_run(run) is None:
         raise UserError(f"{run}: is no run folder; the teacher's training data is needed, which is in its run folder")
     teacher = open_translator(run, threads=threads)
     if teacher.setup.directions:

@@ -16,7 +16,7 @@ __all__ = ["seqloom"]  # the fixture
 
 SMALL = (
     "--set=model.preset=tiny", "--set=model.d_model=34", "--set=model.d_ff=67", "--set=model.num_heads=2",
-    "--set=model.num_encoder_layers=2", "--set=model.num_decoder_layers=1", "--set=data.batch_tokens=331",
+    "--set=model.num_encoder_layers=1", "--set=model.num_decoder_layers=1", "--set=data.batch_tokens=331",
 )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path
     report = json.loads(ran.out)
     assert report["sentences"] == 31
     first, second = report["systems"]
-    assert (first["path"], first["layers"]) == (str(teacher), "3+3")
-    assert (second["path"], second["layers"]) == (str(tmp_path / "small"), "2+1")
+    assert (first["path"], first["layers"]) == (str(teacher), "2+1")
+    assert (second["path"], second["layers"]) == (str(tmp_path / "small"), "1+1")
     assert first["parameters"] > second["parameters"] > 0
     assert first["bleu"] > 50 > second["bleu"]  # it has learnt for three steps
     assert min(first["tokens_per_second"], second["tokens_per_second"]) > 0
@@ -89,7 +89,7 @@ def test_what_cannot_be_right_keeps_its_reference(teacher: Path, monkeypatch: py
 
 def test_mistakes_are_said(seqloom: Any, teacher: Path, tmp_path: Path) -> None:
     ran = seqloom("distill", teacher / "model", "--into", tmp_path / "small")
-    assert (ran.status, "is no run folder" in ran.err or "is not a run" in ran.err) == (2, True)
+    assert (ran.status, "is no run folder" in ran.err) == (2, True)
     ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--src", "x")
     assert (ran.status, "--src and --ref belong together" in ran.err) == (2, True)
     shutil.rmtree(teacher / "data" / "train")

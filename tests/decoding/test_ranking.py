@@ -99,10 +99,10 @@ def test_the_recorded_attention_is_the_decoders(sources):
     tgt = torch.randint(3, 29, (7, 5), generator=torch.Generator().manual_seed(2))
     projected = {}
     across = model.decoder.layers()[-1].cross_attention
-    for name in ("query", "key"):
-        getattr(across, name).register_forward_hook(lambda _, __, out, name=name: projected.update({name: out}))
+    across.query.register_forward_hook(lambda _, __, out: projected.update({"query": out}))
     with torch.no_grad():
         model(src, tgt, mask)
+        projected["key"] = across.key(model.encode(src, mask))
         q, k = (projected[name].unflatten(-1, (across.num_heads, -1)).transpose(1, 2) for name in ("query", "key"))
         scores = (q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))).masked_fill(~mask[:, None, None], -math.inf)
         expected = scores.softmax(-1).mean(1)  # [B, T, S]

@@ -81,6 +81,6 @@ def test_what_cannot_be_started_from(tmp_path: Path, toy_run: Path, toy_settings
 
 
 def test_the_origin_is_left_as_it_was(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
-    before = {path.name: path.read_bytes() for path in (toy_run / "model").iterdir()}
+    before = {path: path.read_bytes() for path in (toy_run / "model").rglob("*") if path.is_file()}
     tuned(tmp_path / "run", toy_run, toy_settings)
-    assert before == {path.name: path.read_bytes() for path in (toy_run / "model").iterdir()}
+    assert before == {path: path.read_bytes() for path in (toy_run / "model").rglob("*") if path.is_file()}
