@@ -51,7 +51,7 @@ class Shape:
     """Hypotheses that a worker takes each step together: sentences times beam."""
 
     def __str__(self) -> str:
-        return f"{self.workers} x {self.threads} threads, {self.batch} at a time"
+        return f"{self.workers} x {self.threads} thread{'s' if self.threads > 1 else ''}, {self.batch} at a time"
 
 
 class CTranslate2Engine:

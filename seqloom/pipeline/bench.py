@@ -62,13 +62,14 @@ class Report:
 
     def as_table(self) -> str:
         """The same for a person."""
+        width = max(len(cell.engine) for cell in self.cells)
         lines = [
-            f"{self.path} on {self.machine}, {self.threads} threads: {self.sentences:,} sentences, {self.source}",
-            f"{'engine':<44}{'beam':>5}{'batch':>6}{'tokens/s':>10}{'sentences/s':>13}{'median, ms':>12}"
+            f"{self.path} on {self.machine}, threads: {self.threads}; {self.sentences:,} sentences, {self.source}",
+            f"{'engine':<{width}}{'beam':>6}{'batch':>7}{'tokens/s':>10}{'sentences/s':>13}{'median, ms':>12}"
             f"{'p95, ms':>10}",
         ]
         lines += [
-            f"{c.engine:<44}{c.beam:>5}{c.batch:>6}{c.tokens_per_second:>10,.0f}{c.sentences_per_second:>13,.1f}"
+            f"{c.engine:<{width}}{c.beam:>6}{c.batch:>7}{c.tokens_per_second:>10,.0f}{c.sentences_per_second:>13,.1f}"
             f"{c.median_ms:>12,.1f}{c.p95_ms:>10,.1f}"
             for c in self.cells
         ]

@@ -55,7 +55,7 @@ def choose(
     for _, choice in known:
         if choice is not None and choice.variant in variants:
             return choice
-    say(f"Trying out how this machine translates fastest with {threads} threads, once.")
+    say(f"Trying out how this machine translates fastest with {threads} thread{'s' if threads > 1 else ''}, once.")
     found = measure(exports, setup, threads)
     best = max(found, key=lambda choice: choice.tokens_per_second)
     _keep(known[0][0], key, best)
