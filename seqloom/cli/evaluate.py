@@ -8,7 +8,7 @@ import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Guard
-from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
+from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
 
 
 def command(
@@ -58,6 +58,7 @@ def command(
     ] = None,
     guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
     engine: Engine = EngineName.AUTO,
+    shortlist: Shortlist = False,
     device: Device = "cpu",
     threads: Threads = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -66,7 +67,9 @@ def command(
     from seqloom.config import section_settings
     from seqloom.pipeline.evaluation import evaluate
 
-    translator = open_translator([run, *(ensemble or [])], device, engine, threads).towards(src_lang, tgt_lang)
+    translator = open_translator([run, *(ensemble or [])], device, engine, threads, shortlist).towards(
+        src_lang, tgt_lang
+    )
     decoding = section_settings("decoding", set_ or ())
     decoding |= {key: value for key, value in (("beam", beam), ("length_penalty", length_penalty)) if value is not None}
     report = evaluate(translator, src, ref, domains, bootstrap, guard.value, **decoding)

@@ -34,7 +34,18 @@ Threads = Annotated[
 ]
 
 
-def running(device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None) -> "Running":
+Shortlist = Annotated[
+    bool,
+    typer.Option(
+        "--shortlist",
+        help="Choose among likely pieces alone: faster, but a translation may then depend on its neighbours.",
+    ),
+]
+
+
+def running(
+    device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None, shortlist: bool = False
+) -> "Running":
     """What the options say; what there is to know of engines goes to the screen."""
     from seqloom.pipeline.engines import Running
 
@@ -43,13 +54,17 @@ def running(device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: 
 
         arrange(threads)
 
-    return Running(device, engine.value, threads, lambda text: typer.echo(text, err=True), before_torch)
+    return Running(device, engine.value, threads, lambda text: typer.echo(text, err=True), before_torch, shortlist)
 
 
 def open_translator(
-    path: Path | Sequence[Path], device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None
+    path: Path | Sequence[Path],
+    device: str = "cpu",
+    engine: EngineName = EngineName.AUTO,
+    threads: int | None = None,
+    shortlist: bool = False,
 ) -> "Translator":
     """A model, or several as one, ready to translate."""
     from seqloom.pipeline.translator import open_translator as opened
 
-    return opened(path, running(device, engine, threads))
+    return opened(path, running(device, engine, threads, shortlist))

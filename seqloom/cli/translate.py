@@ -12,7 +12,7 @@ import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Found, Guard
-from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
+from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
 
 
 class Format(StrEnum):
@@ -121,6 +121,7 @@ def command(
     ] = Errors.STRICT,
     guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
     engine: Engine = EngineName.AUTO,
+    shortlist: Shortlist = False,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -134,7 +135,9 @@ def command(
 
     if prefix is not None and prefixes is not None:
         raise UserError("--prefix and --prefixes both say what a translation starts with; give one of them")
-    translator = open_translator([run, *(ensemble or [])], device, engine, threads).towards(src_lang, tgt_lang)
+    translator = open_translator([run, *(ensemble or [])], device, engine, threads, shortlist).towards(
+        src_lang, tgt_lang
+    )
     flags = {
         "beam": beam,
         "length_penalty": length_penalty,

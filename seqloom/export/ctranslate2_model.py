@@ -114,11 +114,11 @@ def _readme(setup: TranslatorSetup, export: Export) -> str:
         tags = ", ".join(direction.tag for direction in setup.directions)
         parts.append(f"The first token of a source says which language is wanted: {tags}.")
     if export.proof is not None:
-        plain, own = export.proof["float32"], export.proof[export.variant]
+        proof, plain, own = export.proof, export.proof["float32"], export.proof[export.variant]
         parts.append(
-            f"Beside float32, on {export.proof['sentences']:,} sentences: BLEU {own['bleu']:.2f} and "
-            f"{plain['bleu']:.2f}, chrF++ {own['chrf']:.2f} and {plain['chrf']:.2f}; {export.proof['changed']:.1%} of them are translated "
-            f"otherwise. BLEU `{export.proof['signatures']['bleu']}`, chrF++ `{export.proof['signatures']['chrf']}`."
+            f"Beside float32, on {proof['sentences']:,} sentences: BLEU {own['bleu']:.2f} and {plain['bleu']:.2f}, "
+            f"chrF++ {own['chrf']:.2f} and {plain['chrf']:.2f}; {proof['changed']:.1%} of them are translated "
+            f"otherwise. BLEU `{proof['signatures']['bleu']}`, chrF++ `{proof['signatures']['chrf']}`."
         )
     return "\n\n".join(parts) + "\n"
 

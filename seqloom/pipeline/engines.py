@@ -44,6 +44,9 @@ class Running:
     """Where sentences about engines go, such as that a model is exported."""
     before_torch: Callable[[], None] = lambda: None
     """Called if torch is going to be loaded."""
+    shortlist: bool = False
+    """Whether CTranslate2 chooses among likely pieces alone. They are those of all sentences that it translates
+    together, so that a translation may depend on its neighbours."""
 
 
 class WithTorch:
@@ -115,6 +118,8 @@ def open_engine(path: Path, running: Running) -> Opened:
     folder = read_translator(path, weights=False)
     setup = TranslatorSetup.from_folder(folder)
     obstacle = _obstacle(setup, running.device)
+    if running.shortlist and (obstacle or running.engine == "torch"):
+        raise ConfigError(f"a shortlist needs the engine ctranslate2{f': {obstacle}' if obstacle else ''}")
     if running.engine == "torch" or (running.engine == "auto" and obstacle):
         if running.engine == "auto" and running.device == "cpu":
             running.say(f"{obstacle}; torch translates instead, more slowly.")
@@ -204,7 +209,9 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
     from seqloom.export.ctranslate2_engine import CTranslate2Engine
     from seqloom.pipeline.probe import choose
 
-    usable = _usable(folder, running)
+    usable = [export for export in _usable(folder, running) if export.shortlist == running.shortlist]
+    if not usable:
+        raise ConfigError(f"{folder.path}: has no shortlist that was measured; seqloom export --shortlist makes one")
     choice = choose(usable, setup, running.threads, running.say)
     export = next(each for each in usable if each.variant == choice.variant)
     return CTranslate2Engine(export, setup, choice.shape)

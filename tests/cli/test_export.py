@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from seqloom.export.store import find_export
-from seqloom.pipeline.engines import read_translator
-from seqloom.pipeline.translator import load
+from seqloom.pipeline.engines import Running, read_translator
+from seqloom.pipeline.translator import load, open_translator
 from tests.cli.test_cli import seqloom
 
 __all__ = ["seqloom"]  # the fixture
@@ -73,6 +73,10 @@ def test_a_type_that_costs_too_much_is_refused(
 
 
 def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: Path) -> None:
+    ran = seqloom("translate", run, "--shortlist")
+    assert (ran.status, "has no shortlist that was measured" in ran.err) == (2, True)
+    ran = seqloom("translate", run, "--shortlist", "--engine", "torch")
+    assert (ran.status, "a shortlist needs the engine ctranslate2" in ran.err) == (2, True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     ran = seqloom("export", run, tmp_path / "full")
@@ -100,5 +104,10 @@ def test_a_shortlist_is_learnt_measured_and_used(
     assert lines[0].startswith("\t<pad> <unk> <s> </s>")
     by_source = dict(line.split("\t") for line in lines)
     assert by_source["7"].split()[0] in {"sep", "\u2581sep", "s"}  # seven is sep
+    assert load(tmp_path / "run").engine.fast.export.variant == "float32"  # type: ignore[attr-defined]
+    ran = seqloom("translate", tmp_path / "run", "--shortlist", stdin=b"1 2 3 4\n")
+    assert (ran.status, len(ran.out.splitlines())) == (0, 1)
+    opened = open_translator(tmp_path / "run", Running(shortlist=True))
+    assert opened.engine.fast.export.variant == "float32-shortlist"  # type: ignore[attr-defined]
     ran = seqloom("export", tmp_path / "run" / "model", "--shortlist", *pairs)
     assert (ran.status, "which a shortlist is learnt from" in ran.err) == (2, True)
