@@ -104,7 +104,8 @@ def test_threads_are_set_where_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in process.KERNEL_CACHES:
         monkeypatch.setenv(name, "7")
     monkeypatch.setattr(torch, "set_num_threads", done.append)
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda wanted: done.append(("flush", wanted)))
     monkeypatch.setattr(allocator, "keep_freed_memory", lambda: done.append("kept"))
     process.arrange(None)
     process.arrange(3)
-    assert done == ["kept", 3, "kept"]
+    assert done == [("flush", True), "kept", 3, ("flush", True), "kept"]
