@@ -1,4 +1,4 @@
-"""A contest: programs that make the same updates in turns, each in a process of its own, one at work at a time."""
+"""A contest: programs that do the same work in turns, each in a process of its own, one at work at a time."""
 
 import json
 import os
@@ -7,14 +7,15 @@ import signal
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestants.stage import Terms
+from contestants.stage import Terms, peak_memory
 
 from seqloom.config import DataConfig
 from seqloom.data.tokenizers import BOS, EOS, PAD, UNK
@@ -46,36 +47,44 @@ class Player:
     """A program that waits for its turns; ends with the ``with`` statement.
 
     Args:
-        script: what to run; see :mod:`contestants.stage`.
+        script: what to run; see :mod:`contestants.stage` and :mod:`contestants.booth`.
         python: the interpreter of its environment.
+        terms: a dataclass, which the script reads.
         path: where it finds modules before anywhere else.
 
     Raises:
         MissedError: if it ends before it is ready.
     """
 
-    def __init__(self, script: Path, python: str | Path, terms: Terms, path: Path | None = None) -> None:
-        self._log = Path(terms.batches).with_name(f"{id(self)}.log")
+    def __init__(self, script: Path, python: str | Path, terms: Any, path: Path | None = None) -> None:
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
         command = [str(python), str(script), json.dumps(asdict(terms))]
         environment = os.environ | ({"PYTHONPATH": str(path)} if path else {})
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        begun = time.perf_counter()
         try:
-            with self._log.open("w") as log:
-                self._process = subprocess.Popen(command, **pipes, stderr=log, text=True, env=environment)
+            self._process = subprocess.Popen(command, **pipes, stderr=self._log, text=True, env=environment)
         except OSError as error:
+            self._log.close()
             raise MissedError(f"{python}: {error.strerror}") from None
         self.about = self._answer()
+        self.start_up = time.perf_counter() - begun
+        """Seconds until it was ready."""
 
-    def turn(self, batches: Sequence[int]) -> Turn:
-        """Has it make an update with each of the batches of these numbers.
+    @property
+    def peak_memory(self) -> int:
+        """Bytes of the largest resident size of the program so far; 0 where nobody tells that of another's."""
+        return peak_memory(self._process.pid)
+
+    def turn(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Has it do what ``question`` says to its script.
 
         Raises:
             MissedError: if it ends before it is through.
         """
         assert self._process.stdin is not None
-        asked = {"warm_up": list(WARM_UP), "batches": list(batches)}
         try:
-            print(json.dumps(asked), file=self._process.stdin, flush=True)
+            print(json.dumps(question), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise MissedError(self._last_words()) from None
         return self._answer()
@@ -90,15 +99,21 @@ class Player:
 
     def _last_words(self) -> str:
         """Why it has ended, as far as it said so."""
+        self._end()
+        self._log.seek(0)
+        said = [line for line in self._log.read().splitlines() if line.strip()]
         self.close()
         if self._process.returncode < 0:
             killer = signal.Signals(-self._process.returncode).name
             return f"killed by {killer}{', perhaps for want of memory' if killer == 'SIGKILL' else ''}"
-        said = [line for line in self._log.read_text().splitlines() if line.strip()]
         return said[-1] if said else f"ended with status {self._process.returncode}"
 
     def close(self) -> None:
         """Sends it home."""
+        self._end()
+        self._log.close()
+
+    def _end(self) -> None:
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):
@@ -150,16 +165,9 @@ class Contest:
 
     def turns(self, players: Mapping[str, Player], missed: dict[str, str]) -> Iterator[dict[str, Turn]]:
         """Yields what each has made of a round; one that gives up is put down in ``missed``."""
-        names = list(players)
-        for number in range(self.rounds):
-            first = len(WARM_UP) + number * self.steps
-            answers = {}
-            for name in names:
-                try:
-                    answers[name] = players[name].turn(range(first, first + self.steps))
-                except MissedError as error:
-                    missed[name] = str(error)
-            names = [name for name in names[1:] + names[:1] if name not in missed]  # another one begins
+        firsts = (len(WARM_UP) + number * self.steps for number in range(self.rounds))
+        questions = ({"warm_up": list(WARM_UP), "batches": list(range(at, at + self.steps))} for at in firsts)
+        for (answers,) in take_turns(players, missed, ([question] for question in questions)):
             yield answers
 
     def __enter__(self) -> "Contest":
@@ -167,6 +175,28 @@ class Contest:
 
     def __exit__(self, *error: object) -> None:
         self._temporary.cleanup()
+
+
+def take_turns(
+    players: Mapping[str, Player], missed: dict[str, str], rounds: Iterable[Sequence[Mapping[str, Any]]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields what each has answered to each question of a round; one that gives up is put down in ``missed``.
+
+    A question is put to one after the other before the next one is; another one begins in each round.
+    """
+    names = [name for name in players if name not in missed]
+    for questions in rounds:
+        answers: list[dict[str, Any]] = []
+        for question in questions:
+            answers.append({})
+            for name in names:
+                try:
+                    answers[-1][name] = players[name].turn(question)
+                except MissedError as error:
+                    missed[name] = str(error)
+            names = [name for name in names if name not in missed]
+        names = names[1:] + names[:1]
+        yield answers
 
 
 def end_gently() -> None:
@@ -182,6 +212,16 @@ def speed(turn: Turn) -> float:
 def spread(values: Sequence[float], shown: str = ",.0f") -> str:
     """The median, and the least and the most."""
     return f"{statistics.median(values):{shown}} ({min(values):{shown}} to {max(values):{shown}})"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table; the first row is its head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        yield f"| {row[0].ljust(widths[0])} | {' | '.join(cells[1:])} |"
+        if not number:
+            yield f"|{'|'.join('-' * (width + 1) + ('-' if not place else ':') for place, width in enumerate(widths))}|"
 
 
 def machine() -> str:

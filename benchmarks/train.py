@@ -43,6 +43,7 @@ from contest import (
     Turn,
     end_gently,
     machine,
+    markdown,
     speed,
     spread,
 )
@@ -119,12 +120,7 @@ def table(contestants: Mapping[str, Figures]) -> Iterator[str]:
             row += [f"{found['peak_memory'] / 2**20:,.0f} MiB", f"{found['parameters'] / 1e6:.2f} M"]
             row.append(f"{found['loss'][0]:.2f} to {found['loss'][-1]:.2f}")
         rows.append(row + [""] * (len(rows[0]) - len(row)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        yield f"| {row[0].ljust(widths[0])} | {' | '.join(cells[1:])} |"
-        if not number:
-            yield f"|{'|'.join('-' * (width + 1) + ('-' if not place else ':') for place, width in enumerate(widths))}|"
+    yield from markdown(rows)
 
 
 def remarks(contestants: Mapping[str, Figures], missed: Mapping[str, str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from stage import Batch, Contestant, Terms, perform, read_batches
 
 from seqloom.config import ModelConfig, TrainingConfig
 from seqloom.data.batch import PairBatch, collate
+from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training.loop import Meter, Trainer
 from seqloom.training.planning import Trial
@@ -96,7 +97,8 @@ def prepare(terms: Terms) -> Contestant:
     )
     config = TranslateConfig(model=model, training=training)
     vocabulary: Any = SimpleNamespace(vocab_size=terms.vocab_size)
-    task = Given(model, vocabulary, vocabulary, ("en", "de"), 256, config.decoding, config=config)
+    setup = TranslatorSetup(model, vocabulary, vocabulary, ("en", "de"), 256, config.decoding)
+    task = Given(setup, config=config)
     task.given = read_batches(terms)
     display: Any = Silent()
     where = Path(terms.batches).parent, torch.device("cpu"), terms.dtype

@@ -110,15 +110,17 @@ def flops(terms: Terms, batch: Batch) -> int:
     return 6 * products
 
 
-def peak_memory() -> int:
-    """Bytes of the largest resident size of this program so far.
+def peak_memory(process: int | None = None) -> int:
+    """Bytes of the largest resident size of this program so far, or of another; 0 where nobody tells the latter.
 
     Not the ``ru_maxrss`` of Linux, which a process inherits from the one that started it.
     """
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{process or 'self'}/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) << 10
+    if process:
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

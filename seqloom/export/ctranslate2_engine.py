@@ -18,6 +18,9 @@ from seqloom.tasks.setup import TranslatorSetup
 if TYPE_CHECKING:
     from seqloom.decoding.constraints import Prefix
 
+MOST_TOKENS = 1 << 14
+"""Of a batch whose probabilities are asked for: it holds the scores of all pieces for each of them."""
+
 UNKNOWN_PARTS = {
     "positions": {"alibi", "t5", "shaw"},
 }
@@ -168,7 +171,7 @@ class CTranslate2Engine:
             [[self.src_pieces[token] for token in ids[:-1]] for ids in sources],
             [[self.tgt_pieces[token] for token in ids[:-1]] for ids in targets],
             max_input_length=0,
-            max_batch_size=batch_tokens,
+            max_batch_size=min(batch_tokens, MOST_TOKENS),
             batch_type="tokens",
         )
         return [TokenScores(list(ids), list(each.log_probs)) for ids, each in zip(targets, results, strict=True)]

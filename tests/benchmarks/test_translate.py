@@ -67,6 +67,7 @@ def test_all_who_come_say_the_same(translate, run, toy_corpus, tmp_path, monkeyp
     assert found["missed"] == {"joeynmt": "ModuleNotFoundError: No module named 'joeynmt'"}
     assert (found["about"]["sentences"], found["about"]["left_out"]) == (13, 2)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    assert list(found["programs"]) == contestants[:-1]
     for program in found["programs"].values():
         assert 0 < program["start_up"] < 600
         assert program["peak_memory"] > 2**20
@@ -86,12 +87,16 @@ def test_all_who_come_say_the_same(translate, run, toy_corpus, tmp_path, monkeyp
 
 
 def test_the_texts_are_those_of_the_whole_product(translate, run, toy_corpus, tmp_path, monkeypatch, capsys):
-    hold = translate.hold
-    held = []
-    monkeypatch.setattr(translate, "hold", lambda *given: held.append(hold(*given)) or held[0])
+    figures, held = translate.figures, {}
+
+    def seen(turns, *others):
+        held.update(turns)
+        return figures(turns, *others)
+
+    monkeypatch.setattr(translate, "figures", seen)
     arguments = "--src", toy_corpus / "valid.xx", "--beams", 3, "--batches", 7, "--rounds", 1, "--threads", 1
     shown = main(translate, monkeypatch, capsys, run, *arguments, "--contestants", "seqloom-guarded", "huggingface")
-    (turn,) = held[0].turns[3, 7]["seqloom-guarded"]
+    (turn,) = held[3, 7]["seqloom-guarded"]
     shutil.copytree(run / "model", tmp_path / "model")
     texts = (toy_corpus / "valid.xx").read_text().splitlines()
     expected = load(tmp_path / "model", engine="torch").translate(texts, beam=3)
