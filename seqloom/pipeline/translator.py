@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,8 @@ class Translator:
             parts += zip(cut, [prefixes[number], *[""] * (len(cut) - 1)], strict=True)
         distinct = {part: row for row, part in enumerate(dict.fromkeys(parts))}
         sources, forced = [part for part, _ in distinct], [prefix for _, prefix in distinct]
-        fresh = [part for part in dict.fromkeys(sources) if part not in tokens]
-        tokens |= zip(fresh, encode(fresh), strict=True)
+        if fresh := [part for part in dict.fromkeys(sources) if part not in tokens]:
+            tokens |= zip(fresh, encode(fresh), strict=True)
         searched = Searched(
             self.setup,
             self.engine,
@@ -200,17 +201,11 @@ class Translator:
             raise end
 
     def _decoding(self, given: dict[str, Any], n_best: int) -> DecodingConfig:
-        stored = self.setup.decoding.model_dump()
-        if given.get("beam") is None and n_best > stored["beam"]:
-            stored["beam"] = n_best
-        wanted = {key: value for key, value in given.items() if value is not None}
-        # What is given stands first: a mistake is told of the first of all.
-        wanted |= {key: value for key, value in stored.items() if key not in wanted}
-        flags = {f"decoding.{key}": value for key, value in wanted.items()}
-        decoding = load_config(Asked, flags=flags).decoding
-        if n_best > decoding.beam:
-            raise UserError(f"{n_best} translations of each text need a beam of {n_best} or more, got {decoding.beam}")
-        return decoding
+        wanted = tuple((key, value, type(value)) for key, value in given.items() if value is not None)
+        try:
+            return _checked_settings(self.setup.decoding, wanted, n_best)
+        except TypeError:  # something that cannot be a setting; what is wrong with it is said
+            return _checked_settings.__wrapped__(self.setup.decoding, wanted, n_best)
 
     @staticmethod
     def _checked(text: str, number: int) -> str:
@@ -238,6 +233,21 @@ class Translator:
             for found in ([each.flags for each in guarded], [each.caught for each in guarded])
         )
         return Translation(*alternatives[0], alternatives, len(answers), flags, caught, retry and bool(caught))
+
+
+@lru_cache(64)  # to check them takes longer than a step of a small model
+def _checked_settings(stored: DecodingConfig, given: tuple[tuple[str, Any, type], ...], n_best: int) -> DecodingConfig:
+    """The settings ``given`` (name, value, its type) on top of those that a model is stored with."""
+    settings = stored.model_dump()
+    wanted = {key: value for key, value, _ in given}
+    if "beam" not in wanted and n_best > settings["beam"]:
+        settings["beam"] = n_best
+    # What is given stands first: a mistake is told of the first of all.
+    wanted |= {key: value for key, value in settings.items() if key not in wanted}
+    decoding = load_config(Asked, flags={f"decoding.{key}": value for key, value in wanted.items()}).decoding
+    if n_best > decoding.beam:
+        raise UserError(f"{n_best} translations of each text need a beam of {n_best} or more, got {decoding.beam}")
+    return decoding
 
 
 def _with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | str | None) -> Iterator[tuple[str, str]]:
