@@ -48,6 +48,7 @@ def command(
     from seqloom.training.allocator import restart
 
     restart()
+    from seqloom.data.readers import read_pairs
     from seqloom.errors import UserError
     from seqloom.pipeline.distillation import Distillation
     from seqloom.training.loop import Stopped
@@ -57,6 +58,7 @@ def command(
 
     if (src is None) != (ref is None):
         raise UserError("--src and --ref belong together: sentences to compare with, and their references")
+    given = [(pair.src, pair.tgt) for pair in read_pairs(src, ref)] if src and ref else []
     if not (run / "run.json").is_file() or read_run(run) is None:
         raise UserError(f"{run}: is no run folder; the teacher's training data is needed, which is in its run folder")
     teacher = open_translator(run, threads=threads)
@@ -85,12 +87,9 @@ def command(
     except Stopped:
         typer.echo("Stopped and saved; the same command goes on from here.", err=True)
         raise typer.Exit(130) from None
-    from seqloom.data.readers import read_pairs
     from seqloom.pipeline.tradeoff import weigh
 
-    pairs = distillation.texts(distillation.valid)
-    if src and ref:
-        pairs = [(pair.src, pair.tgt) for pair in read_pairs(src, ref)]
+    pairs = given or distillation.texts(distillation.valid)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
     report = weigh([teacher, open_translator(into, threads=threads)], sources, references)
     typer.echo(json.dumps(report.as_dict(), ensure_ascii=False) if json_ else report.as_table())

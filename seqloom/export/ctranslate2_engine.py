@@ -21,20 +21,13 @@ if TYPE_CHECKING:
 MOST_TOKENS = 1 << 14
 """Of a batch whose probabilities are asked for: it holds the scores of all pieces for each of them."""
 
-UNKNOWN_PARTS = {
-    "positions": {"alibi", "t5", "shaw"},
-}
-"""Choices in ``[model]`` that CTranslate2 has not, or not in both stacks."""
+UNKNOWN_POSITIONS = {"alibi", "t5", "shaw"}
+"""What ``model.positions`` may be that CTranslate2 has not, or not in both stacks."""
 
 
 def missing_parts(config: ModelConfig) -> str:
-    """What of a model CTranslate2 cannot run, as settings; empty if it can run it."""
-    found = [
-        f"model.{key} = {getattr(config, key)!r}"
-        for key, values in UNKNOWN_PARTS.items()
-        if getattr(config, key) in values
-    ]
-    return ", ".join(found)
+    """What of a model CTranslate2 cannot run, as a setting; empty if it can run it."""
+    return f"model.positions = {config.positions!r}" if config.positions in UNKNOWN_POSITIONS else ""
 
 
 def supported_types() -> set[str]:
@@ -173,5 +166,8 @@ class CTranslate2Engine:
             max_input_length=0,
             max_batch_size=min(batch_tokens, MOST_TOKENS),
             batch_type="tokens",
+            asynchronous=True,
         )
-        return [TokenScores(list(ids), list(each.log_probs)) for ids, each in zip(targets, results, strict=True)]
+        return [
+            TokenScores(list(ids), list(each.result().log_probs)) for ids, each in zip(targets, results, strict=True)
+        ]

@@ -1,6 +1,5 @@
 """A trained translator as a CTranslate2 model folder: its weights in the layout of CTranslate2's Transformer."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from seqloom.data.tokenizers import BOS, EOS, UNK, SentencePiece
 from seqloom.export.shortlist import Shortlist, write_vmap
 from seqloom.export.store import ABOUT, SHORTLIST, Export, make_export
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.folder import ModelFolder, flush_to_disk
+from seqloom.tasks.folder import ModelFolder, new_folder
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 
@@ -34,12 +33,12 @@ PLACES = 1024
 """Rows of that table where the model knows no end, unless its longest output asks for more."""
 
 
-def export_model(folder: ModelFolder, variant: str, shortlist: Shortlist | None = None) -> Export:
+def export_model(folder: ModelFolder, variant: str, proof: dict[str, Any] | None = None) -> Export:
     """Exports a model, read with its weights, as one of ``VARIANTS`` to where its exports are kept."""
     setup = TranslatorSetup.from_folder(folder)
     model = trained_model(folder, setup)
     return make_export(
-        folder, variant, places(setup), lambda path: write_ctranslate2(model, setup, path, variant, shortlist)
+        folder, variant, places(setup), lambda path: write_ctranslate2(model, setup, path, variant), proof
     )
 
 
@@ -75,20 +74,12 @@ def write_ctranslate2(
 
 def write_for_others(export: Export, setup: TranslatorSetup, out: Path) -> Path:
     """Copies an export into the folder ``out`` with the tokenizers and a README, for use without this program."""
-    new = out.with_name(f"{out.name}.new-{os.getpid()}")
-    try:
-        shutil.copytree(export.path, new, ignore=shutil.ignore_patterns(ABOUT, "machines.json"))
+    with new_folder(out) as new:
+        shutil.copytree(export.path, new, ignore=shutil.ignore_patterns(ABOUT, "machines.json"), dirs_exist_ok=True)
         _, files = setup.describe()
         for name, content in files.items():
             (new / name).write_bytes(content)
         (new / "README.md").write_text(_readme(setup, export), encoding="utf-8")
-        flush_to_disk(new)
-        if out.exists():
-            out.rmdir()
-        os.rename(new, out)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
     return out
 
 

@@ -1,8 +1,6 @@
 """Folders of Hugging Face's Transformers with a Marian model: written for others, and read to run and to fine-tune."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +17,7 @@ from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
 from seqloom.errors import ModelFolderError, UserError
 from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.folder import flush_to_disk, write_model
+from seqloom.tasks.folder import new_folder, require_free, write_model
 from seqloom.tasks.setup import TranslatorSetup
 
 LONGEST_SOURCE = 256
@@ -50,21 +48,12 @@ def write_huggingface(model: EncoderDecoder, setup: TranslatorSetup, out: Path) 
     """
     if reason := not_exportable(setup):
         raise UserError(f"cannot be exported for Hugging Face: {reason}; train with other settings for that")
-    new = out.with_name(f"{out.name}.new-{os.getpid()}")
-    try:
-        new.mkdir(parents=True)
+    with new_folder(out) as new:
         save_file(to_marian(model, setup.model), new / "model.safetensors", SERIALIZED)
         for name, content in _configs(setup).items():
             (new / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         (new / "source.spm").write_bytes(setup.src_tokenizer.to_bytes())
         (new / "target.spm").write_bytes(setup.tgt_tokenizer.to_bytes())
-        flush_to_disk(new)
-        if out.exists():
-            out.rmdir()
-        os.rename(new, out)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
 
 
 def _configs(setup: TranslatorSetup) -> dict[str, Any]:
@@ -286,8 +275,7 @@ def import_huggingface(folder: Path, out: Path, languages: tuple[str, str]) -> N
         ModelFolderError: if it cannot be read.
         UserError: if ``out`` is in use.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
+    require_free(out)
     weights, setup = read_huggingface(folder, languages)
     about, files = setup.describe()
     config = {"task": "translate", **about, "imported_from": folder.name, "scores": {"valid": {}, "signatures": {}}}

@@ -7,8 +7,7 @@ any lengths.
 """
 
 import json
-import os
-import shutil
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from seqloom.data.tokenizers import BOS, EOS, PAD
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.transformer import DecoderState
-from seqloom.tasks.folder import flush_to_disk
+from seqloom.tasks.folder import new_folder
 from seqloom.tasks.setup import TranslatorSetup
 
 
@@ -55,9 +54,7 @@ class Stepping(nn.Module):
 
 def write_onnx(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None:
     """Writes both graphs, the tokenizers and ``generation.json`` into a new folder."""
-    new = out.with_name(f"{out.name}.new-{os.getpid()}")
-    try:
-        new.mkdir(parents=True)
+    with new_folder(out) as new:
         _write_graphs(model.eval(), new)
         _, files = setup.describe()
         for name, content in files.items():
@@ -75,13 +72,6 @@ def write_onnx(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None
         }
         (new / "generation.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         (new / "README.md").write_text(README, encoding="utf-8")
-        flush_to_disk(new)
-        if out.exists():
-            out.rmdir()
-        os.rename(new, out)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
 
 
 def _write_graphs(model: EncoderDecoder, folder: Path) -> None:
@@ -122,17 +112,21 @@ def _export(
 ) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what will change inside of the exporter
-        torch.onnx.export(
-            module,
-            example,
-            path,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=tuple(dynamic),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        logging.disable(logging.WARNING)  # what it could not find for models of other kinds
+        try:
+            torch.onnx.export(
+                module,
+                example,
+                path,
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=tuple(dynamic),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 README = """# A translator as ONNX

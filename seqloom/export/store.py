@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Export:
     """Tokens that it can tell apart by their position."""
     proof: dict[str, Any] | None = None
     """What it costs beside float32, as it was measured; None where that was not done."""
+    weights: str = ""
+    """The checksum of what it was made from."""
 
     @property
     def compute_type(self) -> str:
@@ -67,7 +69,7 @@ def make_export(
     folder: ModelFolder,
     variant: str,
     places: int,
-    write: Callable[[Path], None],
+    write: Callable[[Path], object],
     proof: dict[str, Any] | None = None,
 ) -> Export:
     """Keeps what ``write`` writes into an empty folder; what was there before goes.
@@ -77,6 +79,7 @@ def make_export(
     """
     for path in _places(folder, variant):
         new = path.with_name(f"{path.name}.new-{os.getpid()}")
+        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed and had this number
         try:
             new.mkdir(parents=True)
         except OSError as error:
@@ -99,25 +102,11 @@ def make_export(
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        return Export(path, variant, places, proof)
+        return Export(path, variant, places, proof, about["weights"])
     raise ModelFolderError(
-        f"{folder.path}: an export can be kept neither there nor in {_cache(folder)} ({problem}); "
+        f"{folder.path}: an export can be kept neither there nor in the user's cache ({problem}); "
         f"make one of them writable"
     )
-
-
-def keep_proof(export: Export, proof: dict[str, Any]) -> Export:
-    """Writes down what an export costs beside float32."""
-    about = json.loads((export.path / ABOUT).read_text(encoding="utf-8"))
-    new = export.path / f"{ABOUT}.new-{os.getpid()}"
-    new.write_text(json.dumps(about | {"proof": proof}, indent=1) + "\n", encoding="utf-8")
-    os.replace(new, export.path / ABOUT)
-    return replace(export, proof=proof)
-
-
-def discard(export: Export) -> None:
-    """Removes an export that turned out to be no good."""
-    shutil.rmtree(export.path)
 
 
 def _read(path: Path, folder: ModelFolder) -> Export:
@@ -127,19 +116,26 @@ def _read(path: Path, folder: ModelFolder) -> Export:
             raise ModelFolderError(f"{path}: was made by another version of this program")
         if about["weights"] != folder.config["files"][WEIGHTS]:
             raise ModelFolderError(f"{path}: was made from other weights than those of {folder.path}")
+        if not {"model.bin", "config.json"} <= about["files"].keys():
+            raise ModelFolderError(f"{path}: {ABOUT} names no model.bin or no config.json")
         for name, checksum in about["files"].items():
             if Path(name).name != name or sha256(path / name) != checksum:
                 raise ModelFolderError(f"{path / name}: is damaged, its checksum is not the one in {ABOUT}")
-        return Export(path, str(about["variant"]), int(about["places"]), about["proof"])
+        return Export(path, str(about["variant"]), int(about["places"]), about["proof"], about["weights"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"{path}: cannot be read ({error!r})") from None
 
 
 def _places(folder: ModelFolder, variant: str) -> list[Path]:
     name = f"ctranslate2-{variant}"
-    return [folder.path / name, _cache(folder) / name]
+    cache = user_cache(str(folder.config["files"][WEIGHTS]))
+    return [folder.path / name, *([cache / name] if cache else [])]
 
 
-def _cache(folder: ModelFolder) -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "seqloom" / str(folder.config["files"][WEIGHTS])[:16]
+def user_cache(weights: str) -> Path | None:
+    """Where things about a model are kept, by its checksum, if not beside it; None for a user without a home."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return home / "seqloom" / weights[:16]

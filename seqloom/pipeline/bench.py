@@ -162,10 +162,15 @@ def _sentences(path: Path, setup: TranslatorSetup, src: Path | None) -> tuple[li
         if not texts:
             raise DataError(f"{src}: is empty, expected sentences to translate")
         limit = max(len(tag) + setup.longest_source, 24)
-        return [ids for ids in setup.sources(texts) if len(ids) <= limit + 1], str(src)
+        fitting = [ids for ids in setup.sources(texts) if len(ids) <= limit + 1]
+        if not fitting:
+            raise DataError(f"{src}: all lines are longer than any sentence of the training, {limit} tokens; cut them")
+        left_out = len(texts) - len(fitting)
+        return fitting, f"{src}{f', {left_out:,} too long ones left out' if left_out else ''}"
     with suppress(OSError, EOFError, ValueError, KeyError):
         corpus = Corpus(path / "data" / "valid")
         kept = [corpus.src[row].tolist() for row in range(min(len(corpus), MOST_SENTENCES))]
+        kept = [ids for ids in kept if ids]
         if kept and max(map(max, kept)) < setup.vocab_sizes[0]:
             return [[*ids, EOS] for ids in kept], "the run's validation sources"
     generator = random.Random(1)

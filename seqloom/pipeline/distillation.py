@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from seqloom.data.corpus import Corpus
 from seqloom.errors import RunError
@@ -75,32 +76,45 @@ class Distillation:
         for source, reference in self.texts(self.train):
             references.setdefault(source, reference)
         part = self.path.with_name(f"{self.path.name}.part")
-        whole = _whole_lines(part)
-        progress = Progress(len(whole), len(references), sum(json.loads(line).get("kept", False) for line in whole))
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(whole)
+        with part.open("ab+") as file:
+            _lock(file, part)
+            whole = _whole_lines(file)
+            progress = Progress(len(whole), len(references), sum(json.loads(line).get("kept", False) for line in whole))
             left = islice(references.items(), len(whole), None)
             while chunk := list(islice(left, TOGETHER)):
                 found = self.teacher.translate([source for source, _ in chunk], beam=self.beam)
                 for (source, reference), translation in zip(chunk, found, strict=True):
                     kept = bool(translation.flags)
-                    file.write(_line(source, reference, kept=True) if kept else _line(source, translation.text))
+                    line = _line(source, reference, kept=True) if kept else _line(source, translation.text)
+                    file.write(line.encode())
                     progress.kept += kept
                 file.flush()
                 progress.done += len(chunk)
                 yield progress
             os.fsync(file.fileno())
-        os.replace(part, self.path)
+            os.replace(part, self.path)
 
 
 def _line(src: str, tgt: str, **more: bool) -> str:
     return json.dumps({"src": src, "tgt": tgt, **more}, ensure_ascii=False) + "\n"
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """What was written before; a last line that is not whole is left out."""
+def _whole_lines(file: BinaryIO) -> list[bytes]:
+    """What was written before; the beginning of a line is cut off."""
+    file.seek(0)
+    content = file.read()
+    end = content.rfind(b"\n") + 1
+    file.truncate(end)
+    return content[:end].split(b"\n")[:-1]
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """RunError if another process is writing it."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError):
-        return []
-    return [line for line in lines if line.endswith("\n")]
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunError(f"{path}: another process is distilling this teacher; wait for it, or stop it") from None

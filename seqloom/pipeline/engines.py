@@ -6,7 +6,7 @@ Nothing heavy is loaded before it is needed: a translation by CTranslate2 never 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -16,7 +16,7 @@ from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.errors import ConfigError, ModelFolderError
 from seqloom.pipeline.ensemble import require_one_vocabulary
 from seqloom.tasks.engine import BATCH_TOKENS, Engine, TokenScores
-from seqloom.tasks.folder import ModelFolder, read_model
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, read_config, read_model
 from seqloom.tasks.setup import TranslatorSetup
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ Name = Literal["auto", "torch", "ctranslate2"]
 NAMES: tuple[Name, ...] = ("auto", "torch", "ctranslate2")
 
 TASK = "translate"
+
+ATTEMPTS = 5
+"""To open a model that is replaced in the meantime."""
 
 Say = Callable[[str], None]
 """Where a sentence goes that the user should read."""
@@ -96,7 +99,7 @@ class WithTorch:
             return engine
         if reason not in self._said:
             self._said.add(reason)
-            self._say(f"{reason} is the torch engine's: it does what CTranslate2 does not do in just this way.")
+            self._say(f"CTranslate2 does not do this just as it is defined: {reason}. Torch does it, more slowly.")
         return self.torch
 
 
@@ -115,19 +118,27 @@ def open_engine(path: Path, running: Running) -> Opened:
         ConfigError: if CTranslate2 is asked for and cannot be had.
         ModelFolderError: if there is no model, or it is damaged.
     """
-    folder = read_translator(path, weights=False)
-    setup = TranslatorSetup.from_folder(folder)
-    obstacle = _obstacle(setup, running.device)
+    for attempt in range(ATTEMPTS):
+        folder = read_translator(path, weights=False)
+        setup = TranslatorSetup.from_folder(folder)
+        obstacle = _obstacle(setup, running.device)
+        if obstacle or running.engine == "torch":
+            break
+        try:
+            fast = _fast(folder, setup, running)
+            return Opened(folder, setup, WithTorch(fast, partial(_open_torch, folder, running), running.say))
+        # A training may put another model there meanwhile. What CTranslate2 cannot open is a RuntimeError.
+        except (OSError, RuntimeError, KeyError, ModelFolderError) as error:
+            obstacle = f"CTranslate2 cannot run {folder.path} ({error})"
+            if attempt == ATTEMPTS - 1 or not _was_replaced(folder):
+                break
     if running.shortlist and (obstacle or running.engine == "torch"):
         raise ConfigError(f"a shortlist needs the engine ctranslate2{f': {obstacle}' if obstacle else ''}")
     if running.engine == "torch" or (running.engine == "auto" and obstacle):
         if running.engine == "auto" and running.device == "cpu":
             running.say(f"{obstacle}; torch translates instead, more slowly.")
-        return Opened(folder, setup, _open_torch(path, running))
-    if obstacle:
-        raise ConfigError(f"the engine ctranslate2 cannot be used: {obstacle}; use auto or torch")
-    fast = _fast(folder, setup, running)
-    return Opened(folder, setup, WithTorch(fast, lambda: _open_torch(path, running), running.say))
+        return Opened(folder, setup, _open_torch(folder, running))
+    raise ConfigError(f"the engine ctranslate2 cannot be used: {obstacle}; use auto or torch")
 
 
 def open_ensemble(paths: Sequence[Path], running: Running) -> Opened:
@@ -170,7 +181,10 @@ def _obstacle(setup: TranslatorSetup, device: str) -> str:
         return f"CTranslate2 is used on a CPU, and the device is {device}"
     if find_spec("ctranslate2") is None:
         return "CTranslate2 is not installed (pip install ctranslate2)"
-    from seqloom.export.ctranslate2_engine import missing_parts
+    try:
+        from seqloom.export.ctranslate2_engine import missing_parts
+    except ImportError as error:
+        return f"CTranslate2 is installed and cannot be loaded ({error})"
 
     missing = missing_parts(setup.model)
     return f"CTranslate2 does not know {missing}" if missing else ""
@@ -193,15 +207,32 @@ def open_each(path: Path, running: Running) -> Iterator[tuple[str, TranslatorSet
         for export in _usable(folder, running):
             choice = choose([export], setup, running.threads, running.say)
             yield f"ctranslate2 {export.variant}, {choice.shape}", setup, CTranslate2Engine(export, setup, choice.shape)
-    yield "torch float32", setup, _open_torch(path, running)
+    yield "torch float32", setup, _open_torch(folder, running)
 
 
-def _open_torch(path: Path, running: Running) -> Engine:
+def _open_torch(folder: ModelFolder, running: Running) -> Engine:
+    """What runs the model that ``folder`` was read of, and no other that was put there since.
+
+    Raises:
+        ModelFolderError: if one was.
+    """
     running.before_torch()
     from seqloom.tasks.torch_engine import open_torch_engine
 
-    folder = read_translator(path)
-    return open_torch_engine(folder, TranslatorSetup.from_folder(folder), running.device)
+    whole = _read_weights(folder)
+    return open_torch_engine(whole, TranslatorSetup.from_folder(whole), running.device)
+
+
+def _read_weights(folder: ModelFolder) -> ModelFolder:
+    whole = read_translator(folder.path)
+    if whole.config["files"][WEIGHTS] != folder.config["files"][WEIGHTS]:
+        raise ModelFolderError(f"{folder.path}: was replaced by another model since it was loaded; load it again")
+    return whole
+
+
+def _was_replaced(folder: ModelFolder) -> bool:
+    """Whether another model stands where this one was read."""
+    return bool(read_config(folder.path)["files"][WEIGHTS] != folder.config["files"][WEIGHTS])
 
 
 def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engine:
@@ -226,13 +257,13 @@ def _usable(folder: ModelFolder, running: Running) -> "list[Export]":
     for variant in VARIANTS:
         export, problem = find_export(folder, variant)
         if problem:
-            running.say(f"{problem}; it is made anew" if variant == "float32" else f"{problem}; it is not used.")
+            running.say(f"{problem}; it is made anew." if variant == "float32" else f"{problem}; it is not used.")
         if export is None and variant == "float32":
             running.before_torch()
             from seqloom.export.ctranslate2_model import export_model
 
             running.say(f"Exporting {folder.path} for CTranslate2, once.")
-            export = export_model(read_translator(folder.path), variant)
+            export = export_model(_read_weights(folder), variant)
         if export is None or not export.proven:
             continue
         if export.compute_type not in supported_types():

@@ -1,20 +1,23 @@
 """A model in other engines' formats: for our own use beside the model, or in a folder for others."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from seqloom.errors import ConfigError, UserError
 from seqloom.export.ctranslate2_engine import missing_parts
-from seqloom.export.ctranslate2_model import export_model, write_for_others
+from seqloom.export.ctranslate2_model import export_model, places, write_ctranslate2, write_for_others
 from seqloom.export.huggingface import write_huggingface
 from seqloom.export.onnx import write_onnx
 from seqloom.export.shortlist import learn_shortlist
-from seqloom.export.store import SHORTLIST, discard, find_export, keep_proof
+from seqloom.export.store import SHORTLIST, Export, find_export, make_export
 from seqloom.pipeline.engines import read_translator
 from seqloom.pipeline.probe import choose
-from seqloom.pipeline.quantization import Proof, prove, require_accepted
+from seqloom.pipeline.quantization import Proof, prove, read_measured, require_accepted, require_type
+from seqloom.tasks.folder import require_free
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 
@@ -71,23 +74,32 @@ def export(
     if missing := missing_parts(setup.model):
         raise ConfigError(f"{folder.path}: cannot be exported, CTranslate2 does not know {missing}")
     if out is not None:
-        _require_free(out)
-    plain = find_export(folder, "float32")[0] or export_model(folder, "float32")
-    kept, proof = plain, None
+        require_free(out)
+    plain, proof = find_export(folder, "float32")[0] or export_model(folder, "float32"), None
+    kept = plain
     if variant != "float32":
-        shortlist = learn_shortlist(run, setup.vocab_sizes) if variant.endswith(SHORTLIST) else None
-        kept = export_model(folder, variant, shortlist)
         assert measured_on is not None
-        try:
-            directed = setup.towards(*languages)
+        require_type(variant)
+        pairs = read_measured(*measured_on)
+        directed = setup.towards(*languages)
+        shortlist = learn_shortlist(run, setup.vocab_sizes) if variant.endswith(SHORTLIST) else None
+        # What is there stays as it is until the new one is accepted.
+        with TemporaryDirectory(prefix="seqloom-export-") as scratch:
+            trial = Export(Path(scratch), variant, places(setup))
+            write_ctranslate2(trained_model(folder, setup), setup, trial.path, variant, shortlist)
             shape = choose([plain], setup, threads, say).shape
             say(f"Translating {measured_on[0]} in float32 and in {variant}, in turns.")
-            proof = prove(folder, directed, plain, kept, shape, *measured_on, most_bleu)
+            proof = prove(folder, directed, plain, trial, shape, pairs, measured_on[0].name, most_bleu)
+            if not proof.accepted:
+                say(proof.as_table())
             require_accepted(proof)
-        except BaseException:
-            discard(kept)
-            raise
-        kept = keep_proof(kept, proof.as_dict())
+            kept = make_export(
+                folder,
+                variant,
+                trial.places,
+                lambda new: shutil.copytree(trial.path, new, dirs_exist_ok=True),
+                proof.as_dict(),
+            )
     path = kept.path if out is None else write_for_others(kept, setup, out)
     return Exported(path, variant, _size(path), proof)
 
@@ -103,7 +115,7 @@ def export_plain(run: Path, out: Path, to: str) -> Exported:
     """
     folder = read_translator(run)
     setup = TranslatorSetup.from_folder(folder)
-    _require_free(out)
+    require_free(out)
     try:
         WRITERS[to](trained_model(folder, setup), setup, out)
     except ModuleNotFoundError as error:
@@ -111,11 +123,6 @@ def export_plain(run: Path, out: Path, to: str) -> Exported:
             f"--to {to} needs {error.name}, which is not installed: pip install 'seqloom[export]'"
         ) from None
     return Exported(out, "float32", _size(out), None)
-
-
-def _require_free(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
 
 
 def _size(folder: Path) -> int:

@@ -13,13 +13,13 @@ from typing import Any
 from seqloom.config import DecodingConfig
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL
 from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
-from seqloom.export.store import Export
+from seqloom.export.store import Export, user_cache
 from seqloom.machine import cores, processor
 from seqloom.tasks.setup import TranslatorSetup
 
 KEPT = "machines.json"
 SENTENCES, LENGTH = 64, 8
-"""What is translated to measure: so many for each core, of so many tokens, to as many."""
+"""What is translated to measure: so many for each thread, of so many tokens, to as many at most."""
 BATCHES = (16, 32, 64)
 SECONDS = 0.5
 """A way that has taken so long is not tried again."""
@@ -51,14 +51,19 @@ def choose(
     threads = threads or cores()
     variants = sorted(export.variant for export in exports)
     key = f"{processor()}, {threads} threads, {'/'.join(variants)}"
-    known = [(export.path / KEPT, _kept(export.path / KEPT, key)) for export in exports]
-    for _, choice in known:
+    places = [export.path / KEPT for export in exports]
+    cache = user_cache(exports[0].weights)
+    places += [cache / KEPT] if cache else []
+    for path in places:
+        choice = _kept(path, key)
         if choice is not None and choice.variant in variants:
             return choice
     say(f"Trying out how this machine translates fastest with {threads} thread{'s' if threads > 1 else ''}, once.")
     found = measure(exports, setup, threads)
     best = max(found, key=lambda choice: choice.tokens_per_second)
-    _keep(known[0][0], key, best)
+    for path in (places[0], places[-1]):
+        if _keep(path, key, best):
+            break
     return best
 
 
@@ -81,35 +86,44 @@ def _timed(export: Export, setup: TranslatorSetup, shape: Shape) -> Choice:
         [*(generator.randrange(NUM_SPECIAL, vocab) for _ in range(LENGTH)), EOS]
         for _ in range(SENTENCES * shape.workers * shape.threads)
     ]
-    task = DecodingConfig(beam=1, max_length=LENGTH, min_length=LENGTH)
+    task = DecodingConfig(beam=1, max_length=LENGTH)
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()
-        engine.search(sentences, task)
+        found = engine.search(sentences, task)
         seconds = time.perf_counter() - start
         best = min(best, seconds)
         if seconds > SECONDS:
             break
-    return Choice(export.variant, shape, len(sentences) * LENGTH / best)
+    tokens = sum(len(hypotheses[0].tokens) + 1 for hypotheses in found)
+    return Choice(export.variant, shape, tokens / best)
 
 
 def _kept(path: Path, key: str) -> Choice | None:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[key]
-        return Choice(str(about["variant"]), Shape(**about["shape"]), float(about["tokens_per_second"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        shape = Shape(**{name: int(value) for name, value in about["shape"].items()})
+        if min(asdict(shape).values()) < 1:
+            return None
+        return Choice(str(about["variant"]), shape, float(about["tokens_per_second"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _keep(path: Path, key: str, choice: Choice) -> None:
+def _keep(path: Path, key: str, choice: Choice) -> bool:
+    """Whether it could be written down."""
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         about = {}
+    if not isinstance(about, dict):
+        about = {}
     about[key] = {**asdict(choice), "date": str(date.today())}
     new = path.with_name(f"{path.name}.new-{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         new.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
         os.replace(new, path)
-    except OSError:  # measured again next time
-        return
+    except OSError:
+        return False
+    return True

@@ -7,10 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from seqloom.data.readers import read_pairs
+from seqloom.data.readers import Example, read_pairs
 from seqloom.errors import ConfigError, DataError, UserError
 from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape, supported_types
-from seqloom.export.store import Export
+from seqloom.export.store import SHORTLIST, Export
 from seqloom.machine import processor
 from seqloom.metrics.translation import score_translations
 from seqloom.pipeline.translator import Translator
@@ -103,22 +103,11 @@ def prove(
     plain: Export,
     quantized: Export,
     shape: Shape,
-    src: Path,
-    ref: Path,
+    pairs: Sequence[Example],
+    source: str,
     most_bleu: float = MOST_BLEU,
 ) -> Proof:
-    """Translates a set of sentences by both exports, in turns, and compares.
-
-    Raises:
-        ConfigError: if this processor does not calculate in the type.
-        UserError: if there are no sentences, or they are not line by line of one number.
-    """
-    if quantized.compute_type not in supported_types():
-        known = ", ".join(sorted(supported_types()))
-        raise ConfigError(f"this processor does not calculate in {quantized.compute_type}, only in {known}")
-    pairs = list(read_pairs(src, ref))
-    if not pairs:
-        raise DataError(f"{src}: is empty, expected sentences to measure with")
+    """Translates a set of sentences by both exports, in turns, and compares; ``source`` is what it is called."""
     sources, references = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
     engines = [CTranslate2Engine(each, setup, shape) for each in (plain, quantized)]
     texts: list[list[str]] = [[], []]
@@ -140,14 +129,34 @@ def prove(
         for text, score, taken, export in zip(texts, scores, seconds, (plain, quantized), strict=True)
     ]
     signatures = {name: score.signature for name, score in scores[0].items()}
-    return Proof(quantized.variant, measured[0], measured[1], signatures, len(pairs), most_bleu, src.name)
+    return Proof(quantized.variant, measured[0], measured[1], signatures, len(pairs), most_bleu, source)
+
+
+def read_measured(src: Path, ref: Path) -> list[Example]:
+    """The sentences to measure with.
+
+    Raises:
+        DataError: if there are none, or not line by line as many references.
+    """
+    pairs = list(read_pairs(src, ref))
+    if not pairs:
+        raise DataError(f"{src}: is empty, expected sentences to measure with")
+    return pairs
+
+
+def require_type(variant: str) -> None:
+    """ConfigError if this processor does not calculate in the type of a variant."""
+    kind = variant.removesuffix(SHORTLIST)
+    if kind not in supported_types():
+        known = ", ".join(sorted(supported_types()))
+        raise ConfigError(f"this processor does not calculate in {kind}, only in {known}")
 
 
 def require_accepted(proof: Proof) -> None:
     """UserError if it costs too much."""
     if not proof.accepted:
         raise UserError(
-            f"{proof.variant} costs {proof.plain.bleu - proof.quantized.bleu:.2f} BLEU on {proof.source}, "
+            f"{proof.variant} costs {proof.plain.bleu - proof.quantized.bleu:.3f} BLEU on {proof.source}, "
             f"more than {proof.most_bleu:g}; it is not kept. Raise --max-loss to allow that"
         )
 

@@ -1,11 +1,14 @@
 """Several models on one test set: how good, how fast and how large each is."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from seqloom.machine import processor
 from seqloom.metrics.translation import score_translations
@@ -84,18 +87,24 @@ def weigh(
         scores = score_translations(said, references, translator.languages[1], ("bleu", "chrf"))
         signatures = {name: score.signature for name, score in scores.items()}
         config = translator.setup.model
-        size = (Path(translator.path) / WEIGHTS).stat().st_size
+        file = Path(translator.path) / WEIGHTS
         tokens = sum(len(ids) + 1 for ids in translator.setup.tgt_tokenizer.encode(said))
         systems.append(
             System(
                 str(translator.path.parent if translator.path.name == "model" else translator.path),
                 f"{config.num_encoder_layers}+{config.num_decoder_layers}",
                 config.d_model,
-                size // 4,
+                _parameters(file),
                 scores["bleu"].value,
                 scores["chrf"].value,
                 tokens / taken,
-                size,
+                file.stat().st_size,
             )
         )
     return Comparison(systems, len(sources), beam, signatures)
+
+
+def _parameters(path: Path) -> int:
+    """How many numbers a safetensors file holds."""
+    with safe_open(path, "numpy") as weights:
+        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118 - no dict

@@ -13,11 +13,13 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqloom.errors import ModelFolderError
+from seqloom.errors import ModelFolderError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,6 +161,35 @@ def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], wei
     (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     flush_to_disk(new)
     put_in_place(new, path)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which stands at ``out`` when all of it was written, and is gone otherwise.
+
+    Raises:
+        UserError: if ``out`` is in use.
+    """
+    require_free(out)
+    out = out.resolve()
+    new = out.with_name(f"{out.name}.new-{os.getpid()}")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        flush_to_disk(new)
+        if out.exists():
+            out.rmdir()
+        os.rename(new, out)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def require_free(out: Path) -> None:
+    """UserError if there is something at ``out`` already, other than an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
 
 
 def flush_to_disk(folder: Path) -> None:

@@ -200,6 +200,9 @@ def test_decode_takes_given_sentences_or_makes_some_up(seqloom: Any, toy_run: Pa
     (toy_run.parent / "empty").write_text("\n")
     ran = seqloom("bench", "decode", toy_run, "--src", toy_run.parent / "empty", *short)
     assert (ran.status, "is empty, expected sentences to translate" in ran.err) == (2, True)
+    (toy_run.parent / "long").write_text("7 " * 900 + "\n")
+    ran = seqloom("bench", "decode", toy_run, "--src", toy_run.parent / "long", *short)
+    assert (ran.status, "all lines are longer than any sentence of the training" in ran.err) == (2, True)
     ran = seqloom("bench", "decode", toy_run, "--beam", "many")
     assert (ran.status, "'many' is no list of numbers" in ran.err) == (2, True)
 

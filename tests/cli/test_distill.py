@@ -1,5 +1,6 @@
 """seqloom distill: the student learns what the teacher says, and both are compared."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -60,7 +61,8 @@ def test_what_was_begun_is_gone_on_with(teacher: Path, monkeypatch: pytest.Monke
     expected = whole.path.read_text(encoding="utf-8")
     part = whole.path.with_name(f"{whole.path.name}.part")
     whole.path.unlink()
-    part.write_text(expected[: len(expected) // 2], encoding="utf-8")  # in the middle of a line
+    half = expected.encode()
+    part.write_bytes(half[: len(half) // 2] + "\u00fc".encode()[:1])  # in the middle of a line, and of a character
     asked: list[int] = []
     translate = Translator.translate
 
@@ -92,6 +94,15 @@ def test_mistakes_are_said(seqloom: Any, teacher: Path, tmp_path: Path) -> None:
     assert (ran.status, "is no run folder" in ran.err) == (2, True)
     ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--src", "x")
     assert (ran.status, "--src and --ref belong together" in ran.err) == (2, True)
+    ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--src", tmp_path / "x", "--ref", tmp_path / "y")
+    assert (ran.status, "no such file" in ran.err) == (2, True)
+    assert not (teacher / "distilled").exists()
+    distilled = Distillation(teacher, load(teacher), 4)
+    distilled.path.parent.mkdir()
+    with distilled.path.with_name(f"{distilled.path.name}.part").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        ran = seqloom("distill", teacher, "--into", tmp_path / "small")
+        assert (ran.status, "another process is distilling this teacher" in ran.err) == (2, True)
     shutil.rmtree(teacher / "data" / "train")
     ran = seqloom("distill", teacher, "--into", tmp_path / "small")
     assert (ran.status, "has no prepared training data" in ran.err) == (2, True)

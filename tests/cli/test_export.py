@@ -57,6 +57,11 @@ def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) ->
     assert problem == ""
     assert export is not None
     assert export.proof == proof
+    mistyped = seqloom(
+        "export", run, "--quantize", "int8", "--src", toy_corpus / "typo", "--ref", toy_corpus / "valid.yy"
+    )
+    assert (mistyped.status, "no such file" in mistyped.err) == (2, True)
+    assert find_export(read_translator(run), "int8")[0] == export  # what was proven stays
     table = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "100").out
     assert "sentences changed" in table
 
@@ -68,7 +73,7 @@ def test_a_type_that_costs_too_much_is_refused(
     pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
     ran = seqloom("export", run, "--quantize", "int8", *pairs)
     assert ran.status == 2
-    assert re.search(r"int8 costs -?\d+\.\d\d BLEU on valid.xx, more than 0.5; it is not kept", ran.err)
+    assert re.search(r"int8 costs -?\d+\.\d{3} BLEU on valid.xx, more than 0.5; it is not kept", ran.err)
     assert find_export(read_translator(run), "int8") == (None, "")
 
 

@@ -12,7 +12,7 @@ from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.export import ctranslate2_engine, store
 from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
 from seqloom.export.ctranslate2_model import export_model
-from seqloom.export.store import Export, find_export, keep_proof
+from seqloom.export.store import Export, find_export
 from seqloom.pipeline import engines, probe
 from seqloom.pipeline.engines import Running, WithTorch, read_translator
 from seqloom.pipeline.translator import Translator, load, open_translator
@@ -70,7 +70,7 @@ def test_what_ctranslate2_does_not_do_torch_does_and_says_so_once(run: Path, sou
     said.clear()
     drawn = translator.translate(sources, sample=True, beam=2, seed=3)
     again = translator.translate(sources, sample=True, beam=2, seed=3)
-    assert said == ["sampling is the torch engine's: it does what CTranslate2 does not do in just this way."]
+    assert said == ["CTranslate2 does not do this just as it is defined: sampling. Torch does it, more slowly."]
     assert drawn == again == load(run, engine="torch").translate(sources, sample=True, beam=2, seed=3)
 
 
@@ -84,7 +84,7 @@ def test_an_export_of_other_weights_is_made_anew(run: Path, toy_run: Path, sourc
     shutil.move(run.parent / "old", run / "ctranslate2-float32")
     translator, said = opened(run)
     assert said[0] == (
-        f"{run / 'ctranslate2-float32'}: was made from other weights than those of {run}; it is made anew"
+        f"{run / 'ctranslate2-float32'}: was made from other weights than those of {run}; it is made anew."
     )
     assert translator.translate(sources) == load(run, engine="ctranslate2").translate(sources)
     _, said = opened(run)
@@ -131,7 +131,7 @@ def test_where_it_is_not_installed_torch_translates(
 
 
 def test_a_model_with_parts_that_it_lacks_is_torchs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctranslate2_engine, "UNKNOWN_PARTS", {"positions": {"sinusoidal"}})
+    monkeypatch.setattr(ctranslate2_engine, "UNKNOWN_POSITIONS", {"sinusoidal"})
     translator, said = opened(run)
     assert said == ["CTranslate2 does not know model.positions = 'sinusoidal'; torch translates instead, more slowly."]
     assert isinstance(translator.engine, TorchEngine)
@@ -146,7 +146,6 @@ def test_an_engine_that_is_not_known(run: Path) -> None:
 
 def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(run)
-    export = export_model(read_translator(run), "int8")
     speed = {"float32": 1.0, "int8": 2.0}
 
     def timed(export: Export, setup: object, shape: Shape) -> probe.Choice:
@@ -162,9 +161,11 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
         return fast.export.variant
 
     assert in_use() == "float32"
-    keep_proof(export, {"accepted": False})
+    export_model(read_translator(run), "int8")
     assert in_use() == "float32"
-    keep_proof(export, {"accepted": True})
+    export_model(read_translator(run), "int8", proof={"accepted": False})
+    assert in_use() == "float32"
+    export_model(read_translator(run), "int8", proof={"accepted": True})
     assert in_use() == "int8"
     monkeypatch.setattr(ctranslate2_engine, "supported_types", lambda: {"float32"})
     _, said = opened(run)
@@ -214,3 +215,70 @@ def test_a_model_of_another_task_is_refused(run: Path) -> None:
     write_model(run, kept | {"task": "knitting"}, folder.files, folder.weights)
     with pytest.raises(ModelFolderError, match="is a model for the task 'knitting', expected 'translate'"):
         load(run)
+
+
+def replaced(run: Path) -> None:
+    """Another model in the place of ``run``, as a training puts it there."""
+    folder = read_translator(run)
+    kept = {key: value for key, value in folder.config.items() if key not in ("files", "format_version")}
+    write_model(run, kept, folder.files, {name: weight * 1.01 for name, weight in folder.weights.items()})
+
+
+def test_torch_does_not_answer_for_another_model_than_the_one_that_was_loaded(run: Path) -> None:
+    translator, _ = opened(run)
+    replaced(run)
+    with pytest.raises(ModelFolderError, match="was replaced by another model since it was loaded; load it again"):
+        translator.translate(["1 2"], sample=True)
+
+
+def test_a_model_that_is_replaced_while_it_is_exported_is_opened_again(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = engines._fast
+    tried: list[object] = []
+
+    def once_replaced(*about: object) -> object:
+        if not tried:
+            tried.append(about)
+            replaced(run)
+            raise RuntimeError("Unable to open file 'model.bin'")
+        return fast(*about)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engines, "_fast", once_replaced)
+    translator, _ = opened(run)
+    assert isinstance(translator.engine, WithTorch)
+    assert translator.config == read_translator(run).config
+
+
+def test_where_an_export_cannot_be_run_torch_translates(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*about: object) -> object:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(engines, "_fast", fails)
+    translator, said = opened(run)
+    assert said == [f"CTranslate2 cannot run {run} (no such kernel); torch translates instead, more slowly."]
+    assert isinstance(translator.engine, TorchEngine)
+    with pytest.raises(ConfigError, match="no such kernel"):
+        opened(run, engine="ctranslate2")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"KEY": {"variant": "float32", "shape": {"workers": 0}}}'])
+def test_a_choice_that_makes_no_sense_is_made_anew(run: Path, content: str) -> None:
+    opened(run)
+    file = run / "ctranslate2-float32" / "machines.json"
+    good = json.loads(file.read_text())
+    (key,) = good
+    file.write_text(content.replace("KEY", key))
+    _, said = opened(run)
+    assert len(said) == 1
+    assert json.loads(file.read_text())[key]["shape"]["workers"] > 0
+
+
+def test_a_user_without_a_home(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    translator, _ = opened(run)
+    assert isinstance(translator.engine, WithTorch)
