@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from contestants.stage import Terms, peak_memory
 
 from seqloom.config import DataConfig
 from seqloom.data.tokenizers import BOS, EOS, PAD, UNK
+from seqloom.machine import processor
 from seqloom.tasks.translate import Translate, TranslateConfig
 
 DATA = Path(os.environ.get("SEQLOOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -225,10 +225,5 @@ def markdown(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def machine() -> str:
-    """The processor, as it calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}"
+    """Its cores, and what its maker calls them."""
+    return f"{os.cpu_count()} x {processor()}"

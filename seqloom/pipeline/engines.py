@@ -121,7 +121,7 @@ def open_engine(path: Path, running: Running) -> Opened:
     for attempt in range(ATTEMPTS):
         folder = read_translator(path, weights=False)
         setup = TranslatorSetup.from_folder(folder)
-        obstacle = _obstacle(setup, running.device)
+        obstacle = "" if running.engine == "torch" else _obstacle(setup, running.device)
         if obstacle or running.engine == "torch":
             break
         try:
