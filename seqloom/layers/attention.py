@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from seqloom.layers.dropout import dropout
-from seqloom.layers.linear import MakeLinear, Together
+from seqloom.layers.linear import MakeLinear, PlainLinear, Together
+from seqloom.layers.masks import hiding
 from seqloom.layers.positions import Places
 
 FEWEST_KEYS = 16
@@ -25,8 +26,8 @@ def attend(
 ) -> Tensor:
     """softmax(q k^T / sqrt(E) + bias) v, over the keys that ``mask`` lets through.
 
-    On a CPU the softmax is explicit: for sentences that is faster, forward and backward, than
-    torch's fused kernel, whose advantage starts at several hundred positions. A GPU takes the kernel.
+    On a CPU the softmax is explicit where gradients are wanted: for sentences that is faster, forward and
+    backward, than torch's fused kernel, whose advantage starts at several hundred positions.
 
     Args:
         q: [B, H, Q, E].
@@ -40,12 +41,13 @@ def attend(
     Returns:
         [B, H, Q, E].
     """
-    if q.device.type == "cuda":
+    # Written out in a graph for others, who do not all calculate a kernel as exactly.
+    if q.device.type == "cuda" or not (torch.is_grad_enabled() or torch.compiler.is_exporting()):
         seen = mask
         if bias is not None:
             seen = (bias if mask is None else bias.masked_fill(~mask, -math.inf)).to(q.dtype)
         return scaled_dot_product_attention(q, k, v, seen, drop, enable_gqa=q.size(1) != k.size(1))
-    if k.size(2) < FEWEST_KEYS and torch.is_grad_enabled():
+    if k.size(2) < FEWEST_KEYS:
         k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
     weights = dropout(attention_weights(q, k, mask, bias), drop)
     return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
@@ -74,7 +76,7 @@ def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Te
     if mask is not None:
         # Added and not filled in: a fraction of the time, and no work on the way back. It is made as
         # large as the scores of one head, because a sum that repeats short rows is slow.
-        unseen = torch.zeros_like(mask, dtype=scores.dtype).masked_fill_(~mask, -math.inf)
+        unseen = hiding(mask, scores.dtype)
         scores = scores + unseen.expand(-1, -1, scores.size(2), -1).contiguous()
     # In float32 at least: more exact, and torch's own softmax of bfloat16 is several times slower on a CPU.
     exact = torch.promote_types(scores.dtype, torch.float32)
@@ -150,7 +152,7 @@ class MultiHeadAttention(nn.Module):
         num_heads: int,
         drop: float = 0.0,
         num_kv_heads: int | None = None,
-        linear: MakeLinear = nn.Linear,
+        linear: MakeLinear = PlainLinear,
     ) -> None:
         super().__init__()
         num_kv_heads = num_kv_heads or num_heads
@@ -168,12 +170,16 @@ class MultiHeadAttention(nn.Module):
         self._together = Together()
 
     def train(self, mode: bool = True) -> "MultiHeadAttention":
-        self._together.forget()
+        if mode != self.training:
+            self._together.forget()
         return super().train(mode)
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2).contiguous()
+        batch, length, _ = x.shape
+        if length == 1:  # nothing to transpose: the step of a search has no time for it
+            return x.view(batch, -1, 1, self.head_dim)
+        return x.view(batch, length, -1, self.head_dim).transpose(1, 2).contiguous()
 
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
@@ -195,9 +201,9 @@ class MultiHeadAttention(nn.Module):
             return self.attend(q, *self.keys_values(memory, places), mask, places)
         return self.attend(*self.queries_keys_values(x, places), mask, places)
 
-    def attend_to(self, x: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    def attend_to(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        return self.attend(self.split(self.query(x)), k, v, mask)
+        return self._merge(attend(self.split(self.query(x)), k, v, bias=bias))
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
@@ -208,8 +214,11 @@ class MultiHeadAttention(nn.Module):
             q = places.rotate(q)
             bias = places.bias(q)
         attended = attend(q, k, v, mask, bias, self.drop if self.training else 0.0)
+        return self._merge(attended)
+
+    def _merge(self, attended: Tensor) -> Tensor:
         return self.output(attended.transpose(1, 2).flatten(2))  # [B, Q, D]
 
-    def weights(self, x: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
         """How much ``x`` [B, Q, D] looks at each of the projected keys, the mean of all heads: [B, Q, K]."""
-        return attention_weights(self.split(self.query(x)), k, mask).mean(1)
+        return attention_weights(self.split(self.query(x)), k, bias=bias).mean(1)

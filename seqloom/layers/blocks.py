@@ -22,7 +22,7 @@ class PostNorm(nn.Module):
         self.drop = drop
 
     def add(self, x: Tensor, change: Tensor) -> Tensor:
-        return add_dropout(x, change, self.drop if self.training else 0.0)
+        return add_dropout(x, change, self.drop) if self.training else x + change
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         normed: Tensor = self.norm(self.add(x, sublayer(x)))
@@ -89,12 +89,13 @@ class DecoderBlock(nn.Module):
         return self.feedforward_residual(x, self.feedforward)
 
     def step(
-        self, x: Tensor, own: Cache, memory: Cache, memory_mask: Tensor | None = None, places: Places | None = None
+        self, x: Tensor, own: Cache, memory: Cache, memory_bias: Tensor | None = None, places: Places | None = None
     ) -> Tensor:
         """One new token of each hypothesis: ``x`` [B * beam, 1, D].
 
         ``own`` holds the keys and values of the tokens so far and is extended. ``memory`` holds
         those of the B sentences, once each: the hypotheses of a sentence query them side by side.
+        ``memory_bias`` [B, 1, 1, S] is added to the scores of what is looked at there.
         """
         k, v = memory.keys, memory.values
         assert k is not None
@@ -107,8 +108,8 @@ class DecoderBlock(nn.Module):
         def look_across(h: Tensor) -> Tensor:
             beams = h.view(k.size(0), -1, h.size(-1))  # [B, beam, D]
             if memory.record:
-                memory.weights = self.cross_attention.weights(beams, k, memory_mask)
-            return self.cross_attention.attend_to(beams, k, v, memory_mask).view_as(h)
+                memory.weights = self.cross_attention.weights(beams, k, memory_bias)
+            return self.cross_attention.attend_to(beams, k, v, memory_bias).view_as(h)
 
         x = self.attention_residual(x, look_back)
         x = self.cross_attention_residual(x, look_across)

@@ -117,6 +117,8 @@ def add_dropout(residual: Tensor, x: Tensor, p: float) -> Tensor:
 
 def relu_dropout(x: Tensor, p: float) -> Tensor:
     """``dropout(relu(x), p)``."""
+    if not p:
+        return x.relu()
     if not dropped_of_256(p) or x.device.type != "cpu":
         return dropout(x.relu(), p)
     kept: Tensor = _ReluDropout.apply(x, p)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, silu
 
 from seqloom.layers.dropout import dropout, relu_dropout
-from seqloom.layers.linear import MakeLinear
+from seqloom.layers.linear import MakeLinear, PlainLinear
 
 
 class FeedForward(nn.Module):
@@ -17,7 +17,7 @@ class FeedForward(nn.Module):
         linear: makes its linear layers.
     """
 
-    def __init__(self, d_model: int, d_ff: int, drop: float = 0.0, linear: MakeLinear = nn.Linear) -> None:
+    def __init__(self, d_model: int, d_ff: int, drop: float = 0.0, linear: MakeLinear = PlainLinear) -> None:
         super().__init__()
         self.hidden = linear(d_model, d_ff)
         self.output = linear(d_ff, d_model)
@@ -50,7 +50,7 @@ class SiLU(FeedForward):
 class SwiGLU(FeedForward):
     """output(dropout(silu(gate(x)) * hidden(x))): Shazeer 2020, "GLU Variants", section 2, but with biases."""
 
-    def __init__(self, d_model: int, d_ff: int, drop: float = 0.0, linear: MakeLinear = nn.Linear) -> None:
+    def __init__(self, d_model: int, d_ff: int, drop: float = 0.0, linear: MakeLinear = PlainLinear) -> None:
         super().__init__(d_model, d_ff, drop, linear)
         self.gate = linear(d_model, d_ff)
 

@@ -8,7 +8,7 @@ from seqloom.config import ModelConfig
 from seqloom.layers.consistency import projection_consistency
 from seqloom.layers.dropout import random_from
 from seqloom.layers.embeddings import TokenEmbedding
-from seqloom.layers.linear import Linear, init_xavier
+from seqloom.layers.linear import Linear, PlainLinear, init_xavier
 from seqloom.layers.projection import projection_loss
 from seqloom.models.transformer import Decoder, DecoderState, Encoder
 
@@ -28,7 +28,7 @@ class EncoderDecoder(nn.Module):
         self.decoder = Decoder(config)
         self.src_embedding = TokenEmbedding(src_vocab, config.d_model)
         self.tgt_embedding = TokenEmbedding(tgt_vocab, config.d_model)
-        self.output = nn.Linear(config.d_model, tgt_vocab, bias=config.output_bias)
+        self.output = PlainLinear(config.d_model, tgt_vocab, bias=config.output_bias)
         self._reset_parameters()
         # Press and Wolf 2017; Vaswani et al. 2017, section 3.4.
         if config.tied_embeddings in ("all", "inputs"):

@@ -9,7 +9,7 @@ from seqloom.config import ModelConfig
 from seqloom.layers.attention import Cache, PureCache
 from seqloom.layers.blocks import DecoderBlock
 from seqloom.layers.embeddings import Embedded
-from seqloom.layers.masks import causal_mask, key_mask
+from seqloom.layers.masks import causal_mask, hiding, key_mask
 from seqloom.layers.positions import Places
 from seqloom.models import parts
 
@@ -57,10 +57,10 @@ class Encoder(_Stack):
 class DecoderState:
     """What the decoder remembers between two steps of a search over B sentences."""
 
-    def __init__(self, memory: list[Cache], memory_mask: Tensor | None) -> None:
+    def __init__(self, memory: list[Cache], memory_bias: Tensor | None) -> None:
         self.own: list[Cache] = [Cache() for _ in memory]
         self.memory = memory
-        self.memory_mask = memory_mask  # [B, 1, 1, S]
+        self.memory_bias = memory_bias  # [B, 1, 1, S], -inf at padding
         self.length = 0
 
     @classmethod
@@ -71,7 +71,7 @@ class DecoderState:
         """
         state = cls(
             [Cache(*memory[layer : layer + 2]) for layer in range(0, len(memory), 2)],
-            None if memory_mask is None else key_mask(memory_mask),
+            None if memory_mask is None else hiding(key_mask(memory_mask), memory[0].dtype),
         )
         state.own = [PureCache(*past[layer : layer + 2]) for layer in range(0, len(past), 2)]
         state.length = past[0].size(2)
@@ -105,8 +105,8 @@ class DecoderState:
         if sentences is not None:
             for cache in self.memory:
                 cache.reorder(sentences)
-            if self.memory_mask is not None:
-                self.memory_mask = self.memory_mask.index_select(0, sentences)
+            if self.memory_bias is not None:
+                self.memory_bias = self.memory_bias.index_select(0, sentences)
 
 
 class Decoder(_Stack):
@@ -137,8 +137,9 @@ class Decoder(_Stack):
         across = None if memory_mask is None else key_mask(memory_mask)
         if across is not None and across.device.type == "cpu" and bool(across.all()):
             across = None  # nothing to hide: of sentences of one length
-        layers = [Cache(*block.cross_attention.keys_values(memory)) for block in self.layers()]
-        return DecoderState(layers, across)
+        projected = [block.cross_attention.keys_values(memory) for block in self.layers()]
+        bias = None if across is None else hiding(across, projected[0][0].dtype)
+        return DecoderState([Cache(*each) for each in projected], bias)
 
     def step(self, inputs: Embedded, state: DecoderState) -> Tensor:
         """One more token of each hypothesis: [B * beam, 1, D] -> the same shape."""
@@ -147,6 +148,6 @@ class Decoder(_Stack):
         places = Places(self.positions, inputs.positions, so_far)
         x = self.enter(inputs, state.length)
         for block, own, memory in zip(self.layers(), state.own, state.memory, strict=True):
-            x = block.step(x, own, memory, state.memory_mask, places)
+            x = block.step(x, own, memory, state.memory_bias, places)
         normed: Tensor = self.norm(x)
         return normed

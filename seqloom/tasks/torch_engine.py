@@ -51,7 +51,8 @@ class TorchEngine:
         budget = max(batch_tokens // decoding.beam, int(lengths.max(initial=1)))
         keys = np.array([_key(ids) for ids in sources] if decoding.sample else [0] * len(sources), np.uint64)
         found: list[list[Hypothesis]] = [[] for _ in sources]
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         with torch.inference_mode():
             for rows in plan_batches(lengths, lengths, budget, np.arange(len(sources))):
                 src = torch.from_numpy(pad([sources[row] for row in rows])).to(self.device)
@@ -67,7 +68,8 @@ class TorchEngine:
         src_lengths, tgt_lengths = (np.array([len(ids) for ids in side], dtype=np.int64) for side in (sources, targets))
         budget = max(batch_tokens, int(src_lengths.max(initial=1)), int(tgt_lengths.max(initial=1)))
         found = [TokenScores([], [])] * len(targets)
-        self.model.eval()
+        if self.model.training:
+            self.model.eval()
         with torch.inference_mode():
             for rows in plan_batches(src_lengths, tgt_lengths, budget, np.arange(len(targets))):
                 src, said = (

@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Callable
 
@@ -5,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from seqloom.layers.linear import LINEARS, Together, WeightNormLinear, init_xavier
+from seqloom.layers import linear
+from seqloom.layers.linear import LINEARS, Product, Together, WeightNormLinear, init_xavier
 from tests.layers.copied_weights import TOLERANCES, gradients, randomize
 
 
@@ -144,3 +146,62 @@ def test_what_is_put_together_follows_a_change(name):
             parameter.add_(0.5)
     with torch.inference_mode():
         torch.testing.assert_close(tuple(together(x, *layers)), tuple(layer(x) for layer in layers))
+
+
+@pytest.mark.parametrize("rows", [(1,), (1, 1), (2,), (3, 1), (5, 7), (257,), (0,)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_a_kept_product_is_the_product(rows, biased):
+    torch.manual_seed(7)
+    weight, x = torch.randn(13, 11), torch.randn(*rows, 2, 11)[..., 1, :]  # not contiguous
+    bias = torch.randn(13) if biased else None
+    product = Product(weight, bias)
+    expected = nn.functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    with torch.inference_mode():
+        for _ in range(2):
+            torch.testing.assert_close(product(x).double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_other_types_are_multiplied_as_they_are():
+    x, weight = torch.randn(3, 5), torch.randn(7, 5)
+    expected = nn.functional.linear(x, weight)
+    with torch.inference_mode():
+        assert torch.equal(
+            Product(weight.double(), None)(x.double()), nn.functional.linear(x.double(), weight.double())
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            found = Product(weight, None)(x)
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+
+
+def test_without_packed_products_layers_are_the_same(monkeypatch):
+    layer, x = LINEARS["plain"](5, 7), torch.randn(3, 5)
+    with torch.inference_mode():
+        packed = layer(x)
+        layer.train(False).train(True)
+        monkeypatch.setattr(linear, "_has_packed_products", lambda: False)
+        torch.testing.assert_close(layer(x), packed)
+
+
+def test_a_layer_follows_what_an_optimizer_does_while_training():
+    layer, x = LINEARS["plain"](5, 7), torch.randn(3, 5)
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    for _ in range(2):
+        layer.train()
+        layer(x).sum().backward()
+        optimizer.step()
+        layer.eval()
+        with torch.inference_mode():
+            torch.testing.assert_close(layer(x), nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_a_copy_of_a_layer_keeps_products_of_its_own():
+    layer, x = LINEARS["plain"](5, 7), torch.randn(3, 5)
+    with torch.inference_mode():
+        layer(x)
+    copied = copy.deepcopy(layer)
+    with torch.no_grad():
+        copied.weight.zero_()
+        copied.bias.zero_()
+        assert not copied(x).any()
+        assert layer(x).any()
