@@ -38,7 +38,7 @@ Shortlist = Annotated[
     bool,
     typer.Option(
         "--shortlist",
-        help="Choose among likely pieces alone: faster, but a translation may then depend on its neighbours.",
+        help="Choose among likely pieces alone: faster, but by CTranslate2 a translation may depend on its neighbours.",
     ),
 ]
 

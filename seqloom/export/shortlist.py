@@ -8,13 +8,13 @@ Large Target Vocabulary", section 3.3; the probabilities are those of Brown et a
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seqloom.data.corpus import Corpus
 from seqloom.data.tokenizers import NUM_SPECIAL
+from seqloom.decoding.shortlist import Shortlist
 from seqloom.errors import RunError
 
 MOST_PAIRS = 200_000
@@ -29,15 +29,6 @@ EACH, ALWAYS = 32, 128
 """Target pieces for each source piece, and the most frequent ones, which may always come."""
 
 
-class Shortlist(NamedTuple):
-    """What may be said."""
-
-    each: list[NDArray[np.int64]]
-    """For each source piece, the most probable first."""
-    always: NDArray[np.int64]
-    """Whatever the source."""
-
-
 def learn_shortlist(run: Path, vocab_sizes: tuple[int, int]) -> Shortlist:
     """From the prepared training pairs of a run.
 
@@ -50,7 +41,7 @@ def learn_shortlist(run: Path, vocab_sizes: tuple[int, int]) -> Shortlist:
     """
     try:
         corpus = Corpus(run / "data" / "train")
-    except (OSError, EOFError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, LookupError, TypeError):
         raise RunError(
             f"{run}: has no prepared training data, which a shortlist is learnt from; expected data/train in a run "
             f"folder"
@@ -105,3 +96,18 @@ def write_vmap(shortlist: Shortlist, src_pieces: Sequence[str], tgt_pieces: Sequ
         if len(found)
     ]
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def read_vmap(path: Path, src_pieces: Sequence[str], tgt_pieces: Sequence[str]) -> Shortlist:
+    """What :func:`write_vmap` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError: if that is not there or not whole.
+    """
+    places = {piece: place for place, piece in enumerate(tgt_pieces)}
+    found = {}
+    for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n"):
+        piece, named = line.split("\t")
+        found[piece] = np.array([places[each] for each in named.split(" ")], np.int64)
+    none = np.array([], np.int64)
+    return Shortlist([found.get(piece, none) for piece in src_pieces], np.sort(found[""]))

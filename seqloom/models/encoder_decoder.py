@@ -8,7 +8,7 @@ from seqloom.config import ModelConfig
 from seqloom.layers.consistency import projection_consistency
 from seqloom.layers.dropout import random_from
 from seqloom.layers.embeddings import TokenEmbedding
-from seqloom.layers.linear import Linear, PlainLinear, init_xavier
+from seqloom.layers.linear import Linear, PlainLinear, Product, init_xavier
 from seqloom.layers.projection import projection_loss
 from seqloom.models.transformer import Decoder, DecoderState, Encoder
 
@@ -113,11 +113,19 @@ class EncoderDecoder(nn.Module):
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """The decoder step protocol: ``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V]."""
+        logits: Tensor = self.output(self.look(tokens, state))
+        return logits
+
+    def look(self, tokens: Tensor, state: DecoderState) -> Tensor:
+        """A step without its last product: ``tokens`` [B * beam] -> hidden states [B * beam, D]."""
         # Not a tensor of a number: that would wait for the device.
         positions = torch.arange(state.length, state.length + 1, device=tokens.device)
-        hidden = self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)
-        logits: Tensor = self.output(hidden[:, 0])
-        return logits
+        return self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)[:, 0]
+
+    def scorer(self, pieces: Tensor) -> Product:
+        """Hidden states [N, D] -> the logits of ``pieces`` [U] alone, [N, U]; for searches, without gradients."""
+        bias = self.output.bias
+        return Product(self.output.weight[pieces], None if bias is None else bias[pieces])
 
 
 def _rows(hidden: Tensor, real: Tensor) -> Tensor:

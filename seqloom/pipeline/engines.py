@@ -21,12 +21,15 @@ from seqloom.tasks.setup import TranslatorSetup
 
 if TYPE_CHECKING:
     from seqloom.decoding.constraints import Prefix
+    from seqloom.decoding.shortlist import Shortlist
     from seqloom.export.store import Export
 
 Name = Literal["auto", "torch", "ctranslate2"]
 NAMES: tuple[Name, ...] = ("auto", "torch", "ctranslate2")
 
 TASK = "translate"
+
+NO_SHORTLIST = "{}: has no shortlist that was measured; seqloom export --shortlist makes one"
 
 ATTEMPTS = 5
 """To open a model that is replaced in the meantime."""
@@ -48,8 +51,8 @@ class Running:
     before_torch: Callable[[], None] = lambda: None
     """Called if torch is going to be loaded."""
     shortlist: bool = False
-    """Whether CTranslate2 chooses among likely pieces alone. They are those of all sentences that it translates
-    together, so that a translation may depend on its neighbours."""
+    """Whether a search chooses among likely pieces alone. CTranslate2 takes those of all sentences that it
+    translates together, so that a translation may depend on its neighbours; torch takes those of each."""
 
 
 class WithTorch:
@@ -132,8 +135,6 @@ def open_engine(path: Path, running: Running) -> Opened:
             obstacle = f"CTranslate2 cannot run {folder.path} ({error})"
             if attempt == ATTEMPTS - 1 or not _was_replaced(folder):
                 break
-    if running.shortlist and (obstacle or running.engine == "torch"):
-        raise ConfigError(f"a shortlist needs the engine ctranslate2{f': {obstacle}' if obstacle else ''}")
     if running.engine == "torch" or (running.engine == "auto" and obstacle):
         if running.engine == "auto" and running.device == "cpu":
             running.say(f"{obstacle}; torch translates instead, more slowly.")
@@ -145,11 +146,13 @@ def open_ensemble(paths: Sequence[Path], running: Running) -> Opened:
     """Several models that translate as one, which torch alone can do; the folder is that of the first.
 
     Raises:
-        ConfigError: if CTranslate2 is asked for.
+        ConfigError: if CTranslate2 or a shortlist is asked for.
         ModelFolderError: if one cannot be read, or they differ in languages or vocabulary.
     """
     if running.engine == "ctranslate2":
         raise ConfigError("the engine ctranslate2 runs one model; an ensemble needs auto or torch")
+    if running.shortlist:
+        raise ConfigError("a shortlist is that of one model; translate with the ensemble, or with a shortlist")
     running.before_torch()
     from seqloom.decoding.ensemble import Ensemble
     from seqloom.tasks.device import device_named
@@ -220,7 +223,25 @@ def _open_torch(folder: ModelFolder, running: Running) -> Engine:
     from seqloom.tasks.torch_engine import open_torch_engine
 
     whole = _read_weights(folder)
-    return open_torch_engine(whole, TranslatorSetup.from_folder(whole), running.device)
+    setup = TranslatorSetup.from_folder(whole)
+    return open_torch_engine(whole, setup, running.device, _shortlist(folder, setup) if running.shortlist else None)
+
+
+def _shortlist(folder: ModelFolder, setup: TranslatorSetup) -> "Shortlist":
+    """That of an export, as it was measured.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    from seqloom.export.shortlist import read_vmap
+    from seqloom.export.store import SHORTLIST, VARIANTS, find_export
+
+    exports = (find_export(folder, variant)[0] for variant in VARIANTS if variant.endswith(SHORTLIST))
+    for export in exports:
+        if export is not None and export.proven:
+            sides = (side.pieces(range(side.vocab_size)) for side in (setup.src_tokenizer, setup.tgt_tokenizer))
+            return read_vmap(export.path / "vmap.txt", *sides)
+    raise ConfigError(NO_SHORTLIST.format(folder.path))
 
 
 def _read_weights(folder: ModelFolder) -> ModelFolder:
@@ -242,7 +263,7 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
 
     usable = [export for export in _usable(folder, running) if export.shortlist == running.shortlist]
     if not usable:
-        raise ConfigError(f"{folder.path}: has no shortlist that was measured; seqloom export --shortlist makes one")
+        raise ConfigError(NO_SHORTLIST.format(folder.path))
     choice = choose(usable, setup, running.threads, running.say)
     export = next(each for each in usable if each.variant == choice.variant)
     return CTranslate2Engine(export, setup, choice.shape)

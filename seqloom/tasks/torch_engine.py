@@ -16,6 +16,7 @@ from seqloom.decoding.constraints import Prefix
 from seqloom.decoding.decode import Sources, decode
 from seqloom.decoding.ensemble import Ensemble
 from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.decoding.shortlist import Shortlist, Shortlisted
 from seqloom.errors import ModelFolderError
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.device import device_named
@@ -28,10 +29,17 @@ CHUNK = 512
 
 
 class TorchEngine:
-    """Runs a model, or several as one, in their own types; see :class:`seqloom.tasks.engine.Engine`."""
+    """Runs a model, or several as one, in their own types; see :class:`seqloom.tasks.engine.Engine`.
 
-    def __init__(self, model: EncoderDecoder | Ensemble) -> None:
+    With a ``shortlist`` one model chooses among what is likely for each source; after a prefix, which may be
+    anything, among all.
+    """
+
+    def __init__(self, model: EncoderDecoder | Ensemble, shortlist: Shortlist | None = None) -> None:
+        if shortlist is not None and isinstance(model, Ensemble):
+            raise ValueError("a shortlist is that of one model, got several")
         self.model = model
+        self.shortlist = shortlist
         self.members = cast(list[EncoderDecoder], list(model.members) if isinstance(model, Ensemble) else [model])
         self.device = next(model.parameters()).device
 
@@ -55,12 +63,35 @@ class TorchEngine:
             self.model.eval()
         with torch.inference_mode():
             for rows in plan_batches(lengths, lengths, budget, np.arange(len(sources))):
-                src = torch.from_numpy(pad([sources[row] for row in rows])).to(self.device)
+                together = [sources[row] for row in rows]
+                src = torch.from_numpy(pad(together)).to(self.device)
                 forced = [prefixes[row] for row in rows] if prefixes else None
                 batch = Sources(src, src != PAD, keys[rows], forced)
-                for row, best in zip(rows.tolist(), decode(self.model, batch, decoding, BOS, EOS, n_best), strict=True):
-                    found[row] = best
+                if self.shortlist is None or forced:
+                    best = decode(self.model, batch, decoding, BOS, EOS, n_best)
+                else:
+                    best = self._choose(self.shortlist, together, batch, decoding, n_best)
+                for row, hypotheses in zip(rows.tolist(), best, strict=True):
+                    found[row] = hypotheses
         return found
+
+    def _choose(
+        self,
+        shortlist: Shortlist,
+        sources: Sequence[Sequence[int]],
+        batch: Sources,
+        decoding: DecodingConfig,
+        n_best: int,
+    ) -> list[list[Hypothesis]]:
+        pieces, own = shortlist.of(sources)
+        model = Shortlisted(
+            self.members[0], torch.from_numpy(pieces).to(self.device), torch.from_numpy(own).to(self.device)
+        )
+        bos, eos = np.searchsorted(pieces, (BOS, EOS)).tolist()
+        return [
+            [each._replace(tokens=pieces[each.tokens].tolist()) for each in hypotheses]
+            for hypotheses in decode(model, batch, decoding, bos, eos, n_best)
+        ]
 
     def score(
         self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], batch_tokens: int = BATCH_TOKENS
@@ -85,9 +116,11 @@ class TorchEngine:
         return found
 
 
-def open_torch_engine(folder: ModelFolder, setup: TranslatorSetup, device: str = "cpu") -> TorchEngine:
+def open_torch_engine(
+    folder: ModelFolder, setup: TranslatorSetup, device: str = "cpu", shortlist: Shortlist | None = None
+) -> TorchEngine:
     """What runs the model of a folder that was read with its weights."""
-    return TorchEngine(trained_model(folder, setup).to(device_named(device)))
+    return TorchEngine(trained_model(folder, setup).to(device_named(device)), shortlist)
 
 
 def trained_model(folder: ModelFolder, setup: TranslatorSetup) -> EncoderDecoder:

@@ -9,7 +9,7 @@ import pytest
 from seqloom.data.corpus import Corpus
 from seqloom.errors import RunError
 from seqloom.export import shortlist
-from seqloom.export.shortlist import learn_shortlist, write_vmap
+from seqloom.export.shortlist import learn_shortlist, read_vmap, write_vmap
 from seqloom.pipeline.translator import load
 
 
@@ -52,6 +52,9 @@ def test_the_file_has_a_line_for_each_piece(tmp_path: Path) -> None:
     found = shortlist.Shortlist([np.array([2, 1]), np.array([], int), np.array([0])], np.array([0, 3]))
     write_vmap(found, ["a", "b", "c"], ["w", "x", "y", "z"], tmp_path / "vmap.txt")
     assert (tmp_path / "vmap.txt").read_text(encoding="utf-8") == "\tw z\na\ty x\nc\tw\n"
+    read = read_vmap(tmp_path / "vmap.txt", ["a", "b", "c"], ["w", "x", "y", "z"])
+    assert [each.tolist() for each in read.each] == [each.tolist() for each in found.each]
+    assert read.always.tolist() == found.always.tolist()
 
 
 def test_it_needs_the_training_data(toy_run: Path) -> None:
