@@ -12,6 +12,12 @@ The message is one sentence in the user's words: what happened, where (``file:li
 expected and what to do. Nothing else is printed unless ``--debug`` is given.
 """
 
+import collections.abc
+import itertools
+
+LISTED = 10
+"""Names that a message has room for."""
+
 
 class SeqloomError(Exception):
     """Base of all errors raised on purpose; ``exit_status`` is what the program ends with."""
@@ -43,3 +49,18 @@ class RunError(UserError):
 
 class DivergenceError(UserError):
     """A training whose loss is no longer a number."""
+
+
+def shown(text: object, most: int = 60) -> str:
+    """Something that was read, as a message may quote it: on one line, cut, and with nothing that steers a terminal."""
+    start = str(text)[: most + 1]
+    cut = start[:most] + "..." if len(start) > most else start
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut
+    )
+
+
+def listed(names: collections.abc.Collection[object]) -> str:
+    """Names with commas between; of many the first ones, and how many more."""
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(shown(name) for name in itertools.islice(names, LISTED)) + more

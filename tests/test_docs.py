@@ -53,9 +53,11 @@ NOT_RUN = {
     "activate": "acts on a person's shell",
     "tensorboard": "is a server that does not end",
     "--device cuda": "needs a GPU",
+    "torchrun": "starts processes of its own, as the tests of training/distributed.py do",
 }
 # Options of other programs.
 FOREIGN_OPTIONS = {"--index-url", "--extra-index-url", "--logdir", "--no-deps"}
+FOREIGN_OPTIONS |= {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
 
 
 # --- reading the pages ---

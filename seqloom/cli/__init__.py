@@ -9,8 +9,8 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from seqloom.cli import bench, compare, config, distill, evaluate, export, import_, info, score, train, translate
-from seqloom.errors import SeqloomError
+from seqloom.cli import bench, check, compare, config, distill, evaluate, export, import_, info, score, train, translate
+from seqloom.errors import SeqloomError, shown
 
 app = typer.Typer(
     name="seqloom",
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (train, translate, evaluate, score, compare, distill, export, import_, info, config):
+for module in (check, train, translate, evaluate, score, compare, distill, export, import_, info, config):
     app.command(name=module.__name__.rpartition(".")[2].rstrip("_"), no_args_is_help=True)(module.command)
 app.add_typer(bench.app)
 
@@ -43,6 +43,10 @@ def _root(
         False, "--debug", help="Show a traceback with an error. May stand anywhere on the line."
     ),
 ) -> None: ...
+
+
+MOST_LINES, MOST_CHARACTERS = 50, 4_000
+"""Of a message, which may quote what was read: nothing in it steers the terminal or fills it."""
 
 
 def main() -> None:
@@ -67,13 +71,13 @@ def main() -> None:
 def _report(error: Exception) -> int:
     """Says what went wrong and returns the exit status."""
     if isinstance(error, SeqloomError):
-        for line in str(error).splitlines():
-            sys.stderr.write(f"seqloom: error: {line}\n")
+        for line in str(error).split("\n")[:MOST_LINES]:
+            sys.stderr.write(f"seqloom: error: {shown(line, MOST_CHARACTERS)}\n")
         return error.exit_status
     if isinstance(error, TyperException):  # the command line itself is wrong
         getattr(error, "show", lambda: sys.stderr.write(f"seqloom: error: {error}\n"))()
         return 2
     sys.stderr.write(
-        f"seqloom: internal error: {type(error).__name__}: {error}\nPlease report it with what --debug shows.\n"
+        f"seqloom: internal error: {type(error).__name__}: {shown(error, MOST_CHARACTERS)}\nPlease report it with what --debug shows.\n"
     )
     return 1

@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+from seqloom.errors import shown
+
+MOST_SHOWN = 500
+"""Characters of one value: a folder may hold anything."""
+
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
@@ -22,13 +27,15 @@ def command(
     about["exports"] = {each.variant: "proven" if each.proven else "not proven" for each in exports if each is not None}
     run_file = folder.path.parent / "run.json"
     if run_file.is_file():
-        started = json.loads(run_file.read_text(encoding="utf-8"))
-        about["run"] = {key: started[key] for key in ("seqloom", "precision", "environment", "config")}
+        from seqloom.training.run import read_run
+
+        started = read_run(run_file.parent) or {}
+        about["run"] = {key: started.get(key, "") for key in ("seqloom", "precision", "environment", "config")}
     if json_:
         typer.echo(json.dumps(about, ensure_ascii=False))
         return
     for line in _lines(about):
-        typer.echo(line)
+        typer.echo(shown(line, MOST_SHOWN))
 
 
 def _lines(about: dict[str, object], indent: str = "") -> list[str]:

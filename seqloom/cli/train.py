@@ -1,6 +1,7 @@
 """seqloom train"""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -73,11 +74,12 @@ def command(
         restart()
     started = time.perf_counter()  # a budget pays for the imports, too
     from seqloom.tasks.folder import read_config
+    from seqloom.training.distributed import is_first, processes_here
     from seqloom.training.loop import Stopped
     from seqloom.training.process import arrange
     from seqloom.training.session import train_session
 
-    arrange(threads)
+    arrange(threads or (max(1, (os.cpu_count() or 1) // processes_here()) if processes_here() > 1 else None))
     flags = options.flags_of(context) | {
         "data.strict": strict or None,
         "training.steps": steps,
@@ -90,8 +92,11 @@ def command(
             run, task, recipe=config, settings=set_ or (), flags=flags, device=device, started=started
         )
     except Stopped:
-        typer.echo("Stopped and saved; the same command goes on from here.", err=True)
+        if is_first():
+            typer.echo("Stopped and saved; the same command goes on from here.", err=True)
         raise typer.Exit(130) from None
+    if not is_first():
+        return
     if json_:
         typer.echo(json.dumps(summary, ensure_ascii=False))
         return

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -13,6 +14,9 @@ import typer
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Found, Guard
 from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
+
+MAX_LINE_BYTES = 1 << 20
+"""Of standard input: a book has as many, and no line of one."""
 
 
 class Format(StrEnum):
@@ -191,9 +195,16 @@ def _standard_input() -> BinaryIO:
 
 def _lines(errors: Errors) -> Iterator[str]:
     from seqloom.data.readers import decode_line
+    from seqloom.errors import DataError
 
     offset = 0
-    for number, raw in enumerate(_standard_input(), start=1):
+    lines = iter(partial(_standard_input().readline, MAX_LINE_BYTES + len(b"\r\n")), b"")
+    for number, raw in enumerate(lines, start=1):
+        if len(raw) > MAX_LINE_BYTES and len(raw.rstrip(b"\r\n")) > MAX_LINE_BYTES:
+            raise DataError(
+                f"standard input:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a text; "
+                f"put each paragraph on a line of its own"
+            )
         text = raw.removesuffix(b"\n").removesuffix(b"\r")
         yield (
             text.decode(errors="replace")

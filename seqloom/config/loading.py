@@ -13,9 +13,21 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from seqloom.config.section import Section
-from seqloom.errors import ConfigError
+from seqloom.errors import ConfigError, shown
+from seqloom.files import read_bytes
 
 ConfigT = TypeVar("ConfigT", bound=Section)
+
+MAX_RECIPE_BYTES = 1 << 18
+"""A recipe is read by a person; those that are printed have 12 KB."""
+
+MAX_DOTS = 20
+"""Of a key; the library takes the square of their number to read it."""
+STRING = re.compile(r"""\"(?:[^"\\\n]|\\.)*\"|'[^'\n]*'""")
+BETWEEN_KEYS = re.compile(r"[^\w\s.-]|\n")
+
+MAX_MISTAKES = 20
+"""Told at once."""
 
 
 def load_config(
@@ -52,21 +64,22 @@ def load_config(
     for source, label in sources:
         for section, table in source.items():
             for key, value in _section(cls, section).spelt_out(table).items():
-                where = origin[f"{section}.{key}"] = label.replace("{key}", key.replace("_", "-"))
+                where = origin[f"{section}.{key}"] = label.replace("{key}", shown(key).replace("_", "-"))
                 origin.setdefault(section, where)
                 try:
                     values.setdefault(section, {})[key] = _expand(value)
                 except KeyError as unset:
                     mistakes.append(
-                        f"{where}: {section}.{key} names the environment variable {unset.args[0]}, which is not set; "
-                        f"export it before starting"
+                        f"{where}: {section}.{shown(key)} names the environment variable {shown(unset.args[0])}, "
+                        f"which is not set; export it before starting"
                     )
     try:
         config = cls.model_validate(values)
     except ValidationError as error:
         mistakes.extend(_describe(cls, problem, origin) for problem in error.errors())
     if mistakes:
-        raise ConfigError("\n".join(mistakes))
+        more = len(mistakes) - MAX_MISTAKES
+        raise ConfigError("\n".join([*mistakes[:MAX_MISTAKES], *([f"and {more:,} more mistakes"] if more > 0 else [])]))
     return config
 
 
@@ -74,17 +87,20 @@ def _read_recipe(path: Path | None, mistakes: list[str]) -> dict[str, dict[str, 
     if path is None:
         return {}
     try:
-        recipe = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = read_bytes(path, MAX_RECIPE_BYTES).decode("utf-8-sig")
+        if any(part.count(".") > MAX_DOTS for part in BETWEEN_KEYS.split(STRING.sub("s", text))):
+            raise ValueError(f"a key has more than {MAX_DOTS} dots")
+        recipe = tomllib.loads(text)
     except OSError as error:
         mistakes.append(
             f"{path}: cannot be read ({error.strerror}); give a TOML recipe, `seqloom config translate` prints one"
         )
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        mistakes.append(f"{path}: is not TOML: {error}")
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, a number without end, lists in lists
+        mistakes.append(f"{path}: is not TOML: {shown(error, 300)}; correct it there")
         return {}
     mistakes += [
-        f"{path}: '{key}' stands outside of any section, expected [section] and then {key} = value"
+        f"{path}: '{shown(key)}' stands outside of any section, expected [section] and then {shown(key)} = value"
         for key, table in recipe.items()
         if not isinstance(table, dict)
     ]
@@ -99,7 +115,7 @@ def _read_settings(settings: Iterable[str], mistakes: list[str]) -> dict[str, di
         if equals and section and key:
             tables.setdefault(section, {})[key] = _toml_value(text.strip())
         else:
-            mistakes.append(f"--set {setting}: expected section.key=value, such as model.d_model=256")
+            mistakes.append(f"--set {shown(setting, 200)}: expected section.key=value, such as model.d_model=256")
     return tables
 
 
@@ -112,7 +128,7 @@ def section_settings(section: str, settings: Iterable[str]) -> dict[str, Any]:
     mistakes: list[str] = []
     tables = _read_settings(settings, mistakes)
     mistakes += [
-        f"--set {other}.{key}: only settings of [{section}] can be changed here"
+        f"--set {shown(other)}.{shown(key)}: only settings of [{section}] can be changed here"
         for other, table in tables.items()
         if other != section
         for key in table
@@ -134,7 +150,7 @@ def _read_flags(flags: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text  # bare words need no quotes on a command line
 
 
@@ -173,18 +189,19 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str]) -> st
     if kind == "extra_forbidden":
         known = _keys(cls if len(location) == 1 else _section(cls, location[0]))
         what = "section" if len(location) == 1 else f"key of [{location[0]}]"
-        return f"{where}'{location[-1]}' is no {what}; {_hint(location[-1], known) or 'known are ' + ', '.join(known)}"
+        hint = _hint(location[-1], known) or f"known are {', '.join(known)}"
+        return f"{where}'{shown(location[-1])}' is no {what}; {hint}"
     if kind == "value_error":
-        return f"{where}[{name}] {context['error']}"
+        return f"{where}[{name}] {shown(context['error'], 300)}"
     if kind == "literal_error":
         expected, hint = context["expected"], _hint(problem["input"], re.findall("'(.*?)'", context["expected"]))
-        return f"{where}{name} is {problem['input']!r}, expected {expected}{hint and '; ' + hint}"
+        return f"{where}{name} is {shown(repr(problem['input']))}, expected {expected}{hint and '; ' + hint}"
     expected = next((text for start, text in EXPECTED.items() if kind.startswith(start)), problem["msg"])
-    return f"{where}{name} is {problem['input']!r}, expected {expected.format(**context)}"
+    return f"{where}{name} is {shown(repr(problem['input']))}, expected {expected.format(**context)}"
 
 
 def _hint(word: Any, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word)[:100], known, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else ""
 
 

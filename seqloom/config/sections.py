@@ -78,6 +78,10 @@ class DataConfig(Section):
     )
     batch_tokens: int = Field(3072, ge=8, description="bounds rows x the longer of padded source and target")
     strict: bool = Field(False, description="refuse a corpus in which a pair would be dropped")
+    check: bool = Field(
+        True,
+        description="look the corpus over first and refuse it if its sides are out of step, or most of it is damaged",
+    )
 
     @classmethod
     def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:

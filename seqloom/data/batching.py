@@ -115,6 +115,7 @@ class TrainingBatches:
         self.resample = resample
         self.epoch = 0
         self.position = 0
+        self._taken = slice(None)
         # The end token counts.
         longest = np.maximum(corpus.src.lengths, corpus.tgt.lengths) + 1
         if len(longest) and longest.max() > batch_tokens:
@@ -157,9 +158,13 @@ class TrainingBatches:
                 if self.position >= len(batches) // 2:
                     self._begin_plan(self.epoch + 1)
                 self.position += 1
-                yield collate(pairs, batches[self.position - 1])
+                yield collate(pairs, batches[self.position - 1][self._taken])
             self.epoch += 1
             self.position = 0
+
+    def share(self, part: int, of: int) -> None:
+        """From now on each batch has only the rows that are this part of ``of``, by turns; maybe none."""
+        self._taken = slice(part, None, of)
 
     def state_dict(self) -> dict[str, int]:
         """The position behind the last batch that was handed out."""

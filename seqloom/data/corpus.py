@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, compress, islice
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, TextIO, TypeVar
 
 import numpy as np
@@ -26,11 +27,17 @@ from numpy.typing import NDArray
 from seqloom.data.readers import Example, origin
 from seqloom.data.tokenizers import Encoder
 from seqloom.errors import DataError
+from seqloom.files import read_json, require_regular
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 SIDES = "src", "tgt"
+
+DTYPES = "<u2", "<u4"
+"""Of token ids."""
+
+MAX_ABOUT_BYTES = 1 << 24
 
 CHUNK = 5_000
 """Pairs that are tokenized together, by one thread."""
@@ -63,17 +70,20 @@ class Corpus:
     """Read access to a store. Opening it reads no tokens; they are paged in as they are used.
 
     Raises:
-        OSError, EOFError, ValueError, KeyError: if the store is not whole.
+        OSError, EOFError, ValueError, LookupError, TypeError: if the store is not whole.
     """
 
     def __init__(self, folder: Path) -> None:
-        about = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "corpus.json", MAX_ABOUT_BYTES)
         self.folder = folder
         self.groups: list[list[str]] = about["groups"]
         self.src = Sentences.open(folder, "src", about["src_dtype"])
         self.tgt = Sentences.open(folder, "tgt", about["tgt_dtype"])
-        self.group: NDArray[np.int32] = np.load(folder / "group.npy", mmap_mode="r")
-        self._line = np.load(folder / "line.npy", mmap_mode="r")
+        self.group: NDArray[np.int32] = _load(folder / "group.npy", "<i4")
+        self._line = _load(folder / "line.npy", "<i8")
+        sizes = {len(self.src.lengths), len(self.tgt.lengths), len(self.group), len(self._line)}
+        if len(sizes) > 1 or (sizes != {0} and not 0 <= self.group.min() <= self.group.max() < len(self.groups)):
+            raise ValueError(f"{folder}: its files do not belong together")
 
     def __len__(self) -> int:
         return len(self._line)
@@ -101,11 +111,15 @@ class Sentences:
 
     @classmethod
     def open(cls, folder: Path, name: str, dtype: str) -> "Sentences":
-        offsets = np.load(folder / f"{name}.offsets.npy", mmap_mode="r")
+        offsets = _load(folder / f"{name}.offsets.npy", "<i8")
         path = folder / f"{name}.bin"
-        size = path.stat().st_size
+        size = require_regular(path)
+        if dtype not in DTYPES:
+            raise ValueError(f"{folder}: tokens are {dtype!r}, expected {' or '.join(DTYPES)}")
         if size != int(offsets[-1]) * np.dtype(dtype).itemsize:
             raise ValueError(f"{path}: has {size:,} bytes and not as many as its offsets tell")
+        if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+            raise ValueError(f"{folder}: a sentence in it ends before it begins")
         with path.open("rb") as file:
             return cls(map_tokens(file, dtype), offsets, file)
 
@@ -143,6 +157,18 @@ class Sentences:
         for mapped in (self.tokens.base, self.offsets.base):
             if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _load(path: Path, dtype: str) -> NDArray[Any]:
+    """A file of whole numbers in a row, mapped."""
+    require_regular(path)
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (SyntaxError, TokenError, RecursionError, OverflowError) as error:  # its header is written in Python
+        raise ValueError(f"{path}: is damaged ({error})") from None
+    if array.ndim != 1 or array.dtype != np.dtype(dtype):
+        raise ValueError(f"{path}: holds {array.ndim} dimensions of {array.dtype}, expected one of {dtype}")
+    return array
 
 
 def map_tokens(file: BinaryIO, dtype: str | np.dtype[Any]) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from seqloom.errors import ConfigError, UserError
+from seqloom.errors import ConfigError, UserError, shown
 
 SURE = 0.7
 """A language that is told with less confidence than this is asked for."""
@@ -51,7 +51,8 @@ OWN_SCRIPTS = {
 
 _SCRIPTS = {language: re.compile(f"[{ranges}]") for language, ranges in (CJK | OWN_SCRIPTS).items()}
 _LETTER = re.compile(r"[^\W\d_]")
-_DIRECTION = re.compile(r"([a-z]+(?:[-_][A-Z0-9]\w*)*)-([a-z]+(?:[-_][A-Z0-9]\w*)*)")
+_CODE = r"([a-z]+(?:[-_][A-Z0-9][^\W_]*)*)"
+_DIRECTION = re.compile(f"{_CODE}-{_CODE}")
 
 
 class Direction(NamedTuple):
@@ -77,7 +78,7 @@ class Direction(NamedTuple):
         """Reads ``en-de``, ``en-zh-TW`` or ``pt_BR-en``: regions and scripts begin with a capital."""
         found = _DIRECTION.fullmatch(text)
         if found is None:
-            raise ConfigError(f"{text!r} is no direction, expected source-target such as en-de or en-zh-TW")
+            raise ConfigError(f"{shown(text)!r} is no direction, expected source-target such as en-de or en-zh-TW")
         return cls(*found.groups())
 
 

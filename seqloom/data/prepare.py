@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqloom.config import DataConfig
+from seqloom.data.checks.quick import refuse_unfit
 from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
 from seqloom.data.corpus_files import CorpusFiles, has_tags, languages_of, open_files
 from seqloom.data.languages import Direction
@@ -26,6 +27,7 @@ from seqloom.data.lengths import LengthRatio
 from seqloom.data.readers import LANGUAGES, Example, PairFiles, format_of
 from seqloom.data.tokenizers import SPACE, TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
 from seqloom.errors import DataError, ModelFolderError
+from seqloom.files import read_json
 
 STORE_VERSION = 1
 MAX_HELD_OUT = 2_000
@@ -82,6 +84,8 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
         if _is_ours(folder):
             say("The data or its settings have changed since it was prepared: preparing it again.")
         languages = languages_of(config, say)
+        if config.check:
+            _refuse_unfit(config, languages, say)
         about = {"key": key, **contents, "languages": list(languages)}
         _build(config, open_files(config, languages), folder, about, say)
         prepared = _open(config, folder, key)
@@ -93,8 +97,15 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
     return prepared
 
 
+def _refuse_unfit(config: DataConfig, languages: tuple[str, str], say: Say) -> None:
+    """Raises DataError if the quick part of the corpus doctor finds something fatal in the training files."""
+    groups = [group for group in open_files(config, languages).train.groups if not group.turned]
+    given = [Direction.parse(text) for text in config.directions]
+    refuse_unfit(groups, given or [Direction(config.src_lang, config.tgt_lang)] * len(groups), say)
+
+
 def _contents(config: DataConfig, files: CorpusFiles) -> dict[str, Any]:
-    excluded = {*DataConfig.FILES, "batch_tokens", "subword_dropout", "weights", "domains"}
+    excluded = {*DataConfig.FILES, "batch_tokens", "subword_dropout", "weights", "domains", "check"}
     paths = [group.paths[0] for group in files.train.groups + files.valid.groups if len(group.paths) == 1]
     if not has_tags(config) and not any(format_of(path) in LANGUAGES for path in paths):
         excluded |= {"src_lang", "tgt_lang"}  # nothing is chosen by them
@@ -118,13 +129,13 @@ def _digest(content: bytes) -> str:
 def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
     """What was prepared from the same contents, if it is there and whole."""
     try:
-        about = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "prepared.json")
         if about["key"] != key:
             return None
         src_tokenizer = load_tokenizer(folder / "src.model")
         joint = about["settings"]["joint_vocab"]
         tgt_tokenizer = src_tokenizer if joint else load_tokenizer(folder / "tgt.model")
-        src_lang, tgt_lang = about["languages"]
+        src_lang, tgt_lang = map(str, about["languages"])
         if not config.directions:
             src_lang, tgt_lang = config.src_lang or src_lang, config.tgt_lang or tgt_lang
         files = open_files(config, (src_lang, tgt_lang))
@@ -146,7 +157,7 @@ def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
             files.weights,
             dict(domains),
         )
-    except (OSError, EOFError, ValueError, LookupError, TypeError, ModelFolderError):
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ModelFolderError):
         return None
 
 

@@ -7,23 +7,26 @@ from typing import Any, NamedTuple
 import sentencepiece
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.tokenizers import BOS, EOS, NUM_SPECIAL, PAD, UNK, SentencePiece, model_proto
 from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
-from seqloom.errors import ModelFolderError, UserError
+from seqloom.errors import ModelFolderError, UserError, shown
 from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
+from seqloom.files import read_bytes, read_json
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.folder import new_folder, require_free, write_model
-from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.folder import new_folder, read_tensors, require_free, write_model
+from seqloom.tasks.setup import TranslatorSetup, least_weights
 
 LONGEST_SOURCE = 256
 """Tokens of a source that an imported model is given at once: how long those of its training were is not known."""
 
-MAX_JSON_BYTES = 1 << 28
+MAX_JSON_BYTES, MAX_SPM_BYTES = 1 << 26, 1 << 28
+
+MAX_ROWS = 1 << 24
+"""Of a vocabulary."""
 
 SERIALIZED = {"format": "pt"}
 """What their library asks of a safetensors file."""
@@ -136,10 +139,11 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     """
     config = _json(folder / "config.json")
     settings = _model_config(folder / "config.json", config)
-    known = _json(folder / "vocab.json")
-    known_target = known if settings.tied_embeddings == "all" else _json(folder / "target_vocab.json")
-    models = [_spm(folder / name) for name in ("source.spm", "target.spm")]
-    foreign = [_foreign(model, each) for model, each in zip(models, (known, known_target), strict=True)]
+    known = _vocabulary_file(folder / "vocab.json")
+    known_target = known if settings.tied_embeddings == "all" else _vocabulary_file(folder / "target_vocab.json")
+    paths = [folder / name for name in ("source.spm", "target.spm")]
+    models = [_spm(path) for path in paths]
+    foreign = [_foreign(*each) for each in zip(models, (known, known_target), paths, strict=True)]
     if settings.tied_embeddings == "all":  # one table, so one vocabulary
         foreign = [list(dict.fromkeys([*foreign[0], *foreign[1]]))] * 2
     src, tgt = (
@@ -153,16 +157,23 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
             f"saved as safetensors first"
         )
     try:
-        weights = from_marian(load_file(path), settings, src.rows, tgt.rows, tgt.silent)
+        found = read_tensors(path)
+        if sum(weight.numel() for weight in found.values()) < least_weights(settings):
+            raise ValueError("it has fewer numbers than a model of these sizes")
+        weights = from_marian(found, settings, src.rows, tgt.rows, tgt.silent)
         _require_shapes(weights, settings, len(src.pieces), len(tgt.pieces))
-    except (OSError, SafetensorError, KeyError, IndexError, ValueError) as error:
-        raise ModelFolderError(f"{path}: is damaged, or does not fit config.json ({error})") from None
-    found = _json(folder / "generation_config.json") if (folder / "generation_config.json").is_file() else config
-    decoding = DecodingConfig(
-        beam=int(found.get("num_beams") or 4),
-        length_penalty=float(found.get("length_penalty") or 1.0),
-        max_length=int(found.get("max_length") or 512),
-    )
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise ModelFolderError(f"{path}: is damaged, or does not fit config.json ({shown(error, 200)})") from None
+    path = folder / ("generation_config.json" if (folder / "generation_config.json").is_file() else "config.json")
+    generation = _json(path)
+    try:
+        decoding = DecodingConfig(
+            beam=generation.get("num_beams") or 4,
+            length_penalty=generation.get("length_penalty") or 1.0,
+            max_length=generation.get("max_length") or 512,
+        )
+    except ValidationError as error:
+        raise ModelFolderError(f"{path}: {_first(error)}") from None
     return weights, TranslatorSetup(settings, *tokenizers, languages, LONGEST_SOURCE, decoding)
 
 
@@ -176,10 +187,8 @@ def _require_shapes(weights: dict[str, Tensor], config: ModelConfig, src_vocab: 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelFolderError(f"{path}: is larger than {MAX_JSON_BYTES:,} bytes")
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(path, MAX_JSON_BYTES)
+    except (OSError, ValueError) as error:
         raise ModelFolderError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(found, dict):
         raise ModelFolderError(f"{path}: holds no JSON object")
@@ -189,7 +198,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
     """Its sizes, if it is what ours can be."""
     if config.get("model_type") != "marian":
-        raise ModelFolderError(f"{path}: is a model of the type {config.get('model_type')!r}, expected 'marian'")
+        raise ModelFolderError(f"{path}: is a model of the type {shown(config.get('model_type'))!r}, expected 'marian'")
     plain = {
         "scale_embedding": True,
         "normalize_before": False,
@@ -200,7 +209,7 @@ def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
     }
     for key, expected in plain.items():
         if config.get(key, expected) != expected:
-            raise ModelFolderError(f"{path}: {key} is {config[key]}, and only {expected} can be read")
+            raise ModelFolderError(f"{path}: {key} is {shown(config[key])}, and only {expected} can be read")
     ours = {theirs: own for own, theirs in FUNCTIONS.items()} | {"silu": "silu"}
     shared, tied = config.get("share_encoder_decoder_embeddings", True), config.get("tie_word_embeddings", True)
     try:
@@ -218,28 +227,45 @@ def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
             tied_embeddings="none" if not tied else "all" if shared else "output",
             output_bias=True,
         )
-    except KeyError as error:
-        raise ModelFolderError(f"{path}: {error.args[0]!r} is missing, or its value is not known") from None
+    except (KeyError, TypeError) as error:  # the latter of a list in the place of a name
+        raise ModelFolderError(f"{path}: {shown(repr(error.args[0]))} is missing, or its value is not known") from None
     except ValidationError as error:
-        raise ModelFolderError(f"{path}: {error.errors()[0]['msg']}") from None
+        raise ModelFolderError(f"{path}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's findings."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
 
 
 def _spm(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, MAX_SPM_BYTES)
     except OSError as error:
         raise ModelFolderError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _foreign(model: bytes, known: dict[str, Any]) -> list[str]:
+def _foreign(model: bytes, known: dict[str, Any], path: Path) -> list[str]:
     """What a SentencePiece model cuts a text into that the vocabulary does not have."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    ids = range(processor.get_piece_size())
-    return [
-        processor.id_to_piece(i)
-        for i in ids
-        if not (processor.is_control(i) or processor.is_unknown(i)) and processor.id_to_piece(i) not in known
-    ]
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        ids = range(processor.get_piece_size())
+        return [
+            processor.id_to_piece(i)
+            for i in ids
+            if not (processor.is_control(i) or processor.is_unknown(i)) and processor.id_to_piece(i) not in known
+        ]
+    except (RuntimeError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{path}: is no SentencePiece model, or damaged ({shown(error, 200)})") from None
+
+
+def _vocabulary_file(path: Path) -> dict[str, Any]:
+    """Pieces with their rows."""
+    known = _json(path)
+    if not all(type(row) is int and 0 <= row < MAX_ROWS for row in known.values()):
+        raise ModelFolderError(f"{path}: expected a row number for each piece")
+    return known
 
 
 def _vocabulary(folder: Path, config: dict[str, Any], known: dict[str, Any], foreign: list[str]) -> Vocabulary:
@@ -247,9 +273,9 @@ def _vocabulary(folder: Path, config: dict[str, Any], known: dict[str, Any], for
     pieces = sorted(known, key=known.__getitem__)
     names = {role: config.get(f"{role}_token_id") for role in ("pad", "eos", "decoder_start")}
     for role, row in names.items():
-        if not isinstance(row, int) or row not in known.values():
+        if type(row) is not int or row not in known.values():
             raise ModelFolderError(
-                f"{folder / 'config.json'}: {role}_token_id is {row}, which the vocabulary does not have"
+                f"{folder / 'config.json'}: {role}_token_id is {shown(row)}, which the vocabulary does not have"
             )
     if "<unk>" not in known:
         raise ModelFolderError(f"{folder}: the vocabulary has no '<unk>'")

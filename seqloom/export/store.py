@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.errors import ModelFolderError
+from seqloom.files import read_json
 from seqloom.tasks.folder import WEIGHTS, ModelFolder, flush_to_disk, put_in_place, sha256
 
 FORMAT_VERSION = 1
@@ -111,7 +112,7 @@ def make_export(
 
 def _read(path: Path, folder: ModelFolder) -> Export:
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        about = read_json(path / ABOUT)
         if about["format_version"] != FORMAT_VERSION:
             raise ModelFolderError(f"{path}: was made by another version of this program")
         if about["weights"] != folder.config["files"][WEIGHTS]:
@@ -121,7 +122,12 @@ def _read(path: Path, folder: ModelFolder) -> Export:
         for name, checksum in about["files"].items():
             if Path(name).name != name or sha256(path / name) != checksum:
                 raise ModelFolderError(f"{path / name}: is damaged, its checksum is not the one in {ABOUT}")
-        return Export(path, str(about["variant"]), int(about["places"]), about["proof"], about["weights"])
+        proof, places = about["proof"], about["places"]
+        if f"ctranslate2-{about['variant']}" != path.name or type(places) is not int or places < 1:
+            raise ModelFolderError(f"{path / ABOUT}: has another variant or no places")
+        if proof is not None and type(proof["accepted"]) is not bool:
+            raise ModelFolderError(f"{path / ABOUT}: has no proof of what it says is proven")
+        return Export(path, str(about["variant"]), places, proof, about["weights"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"{path}: cannot be read ({error!r})") from None
 

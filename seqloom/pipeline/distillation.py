@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from seqloom.data.corpus import Corpus
 from seqloom.errors import RunError
+from seqloom.files import parse_json, write_text
 from seqloom.pipeline.translator import Translator
 from seqloom.tasks.folder import WEIGHTS
 
@@ -49,7 +50,7 @@ class Distillation:
         self.teacher, self.beam = teacher, beam
         try:
             self.train, self.valid = (Corpus(run / "data" / name) for name in ("train", "valid"))
-        except (OSError, EOFError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, LookupError, TypeError):
             raise RunError(
                 f"{run}: has no prepared training data, expected data/train in the run folder of the teacher; "
                 f"the command that trained it makes it again"
@@ -67,19 +68,26 @@ class Distillation:
 
     def run(self) -> Iterator[Progress]:
         """Translates what is left, and tells after each part how far it is."""
+        part = self.path.with_name(f"{self.path.name}.part")
+        for path in (self.path.parent, self.path, part):
+            if path.is_symlink():
+                raise RunError(f"{path}: is a link, and nothing is written where it leads to; move it away")
         self.path.parent.mkdir(exist_ok=True)
         lines = [_line(source, reference) for source, reference in self.texts(self.valid)]
-        self.valid_path.write_text("".join(lines), encoding="utf-8")
+        write_text(self.valid_path, "".join(lines))
         if self.path.exists():
             return
         references: dict[str, str] = {}
         for source, reference in self.texts(self.train):
             references.setdefault(source, reference)
-        part = self.path.with_name(f"{self.path.name}.part")
         with part.open("ab+") as file:
             _lock(file, part)
             whole = _whole_lines(file)
-            progress = Progress(len(whole), len(references), sum(json.loads(line).get("kept", False) for line in whole))
+            try:
+                kept_before = sum(parse_json(line).get("kept", False) is True for line in whole)
+            except (ValueError, AttributeError) as error:
+                raise RunError(f"{part}: was not written by this command ({error}); delete it to begin anew") from None
+            progress = Progress(len(whole), len(references), kept_before)
             left = islice(references.items(), len(whole), None)
             while chunk := list(islice(left, TOGETHER)):
                 found = self.teacher.translate([source for source, _ in chunk], beam=self.beam)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from seqloom.config import DecodingConfig
 from seqloom.decoding.hypothesis import Hypothesis
-from seqloom.errors import ConfigError, ModelFolderError
+from seqloom.errors import ConfigError, ModelFolderError, shown
 from seqloom.pipeline.ensemble import require_one_vocabulary
 from seqloom.tasks.engine import BATCH_TOKENS, Engine, TokenScores
 from seqloom.tasks.folder import WEIGHTS, ModelFolder, read_config, read_model
@@ -130,9 +130,10 @@ def open_engine(path: Path, running: Running) -> Opened:
         try:
             fast = _fast(folder, setup, running)
             return Opened(folder, setup, WithTorch(fast, partial(_open_torch, folder, running), running.say))
-        # A training may put another model there meanwhile. What CTranslate2 cannot open is a RuntimeError.
-        except (OSError, RuntimeError, KeyError, ModelFolderError) as error:
-            obstacle = f"CTranslate2 cannot run {folder.path} ({error})"
+        # A training may put another model there meanwhile. What CTranslate2 cannot open is a RuntimeError, and of a
+        # file that was made to look whole also what its numbers lead to.
+        except (OSError, RuntimeError, ValueError, LookupError, MemoryError, ModelFolderError) as error:
+            obstacle = f"CTranslate2 cannot run {folder.path} ({shown(error, 300)})"
             if attempt == ATTEMPTS - 1 or not _was_replaced(folder):
                 break
     if running.engine == "torch" or (running.engine == "auto" and obstacle):

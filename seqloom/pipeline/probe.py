@@ -1,7 +1,6 @@
 """How an exported model runs fastest on this machine: measured once, and kept beside it."""
 
 import json
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from seqloom.config import DecodingConfig
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL
 from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
 from seqloom.export.store import Export, user_cache
+from seqloom.files import read_json, write_text
 from seqloom.machine import cores, processor
 from seqloom.tasks.setup import TranslatorSetup
 
@@ -21,6 +21,8 @@ KEPT = "machines.json"
 SENTENCES, LENGTH = 64, 8
 """What is translated to measure: so many for each thread, of so many tokens, to as many at most."""
 BATCHES = (16, 32, 64)
+MOST_THREADS, MOST_BATCH = 4096, 4096
+"""No choice has more; a file may say so."""
 SECONDS = 0.5
 """A way that has taken so long is not tried again."""
 
@@ -101,9 +103,9 @@ def _timed(export: Export, setup: TranslatorSetup, shape: Shape) -> Choice:
 
 def _kept(path: Path, key: str) -> Choice | None:
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[key]
+        about: dict[str, Any] = read_json(path)[key]
         shape = Shape(**{name: int(value) for name, value in about["shape"].items()})
-        if min(asdict(shape).values()) < 1:
+        if min(asdict(shape).values()) < 1 or shape.workers * shape.threads > MOST_THREADS or shape.batch > MOST_BATCH:
             return None
         return Choice(str(about["variant"]), shape, float(about["tokens_per_second"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -113,17 +115,17 @@ def _kept(path: Path, key: str) -> Choice | None:
 def _keep(path: Path, key: str, choice: Choice) -> bool:
     """Whether it could be written down."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = read_json(path)
     except (OSError, ValueError):
         about = {}
     if not isinstance(about, dict):
         about = {}
     about[key] = {**asdict(choice), "date": str(date.today())}
-    new = path.with_name(f"{path.name}.new-{os.getpid()}")
+    if path.parent.is_symlink():  # that is not the model's folder
+        return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        os.replace(new, path)
+        write_text(path, json.dumps(about, indent=1) + "\n")
     except OSError:
         return False
     return True

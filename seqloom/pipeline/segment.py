@@ -17,6 +17,8 @@ SENTENCE_END = re.compile(
     re.VERBOSE,
 )
 ABBREVIATION = re.compile(r"(?:\b[A-Z]|\b(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|etc|Inc|Ltd|e\.g|i\.e))\.\s*$")
+LONGEST_ABBREVIATION = 20
+"""Characters at the end of a part that are looked at, and more than enough for those above."""
 CLAUSE_END = re.compile(r"(?<=[，、；：,;:])\s*")
 WORD_END = re.compile(r"(?<=\s)(?=\S)")
 
@@ -25,13 +27,13 @@ WRITTEN_WITHOUT_SPACES = {"zh", "ja", "th", "lo", "km", "my"}
 
 def split_sentences(text: str) -> list[str]:
     """Cuts a text behind each sentence; the parts put together are the text."""
-    parts: list[str] = []
+    sentences: list[list[str]] = []
     for part in _cut(text, SENTENCE_END):
-        if parts and ABBREVIATION.search(parts[-1]):
-            parts[-1] += part
+        if sentences and ABBREVIATION.search(sentences[-1][-1][-LONGEST_ABBREVIATION:]):
+            sentences[-1].append(part)
         else:
-            parts.append(part)
-    return parts
+            sentences.append([part])
+    return ["".join(parts) for parts in sentences]
 
 
 def _cut(text: str, pattern: re.Pattern[str]) -> list[str]:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.data.tokenizers import Tokenizer, initial_pieces
-from seqloom.tasks.folder import ModelFolder
+from seqloom.errors import ModelFolderError
+from seqloom.tasks.folder import WEIGHTS, ModelFolder
 
 Vocabularies = tuple[Tokenizer, Tokenizer]
 """Of the trained model, and of the new one."""
@@ -21,6 +22,12 @@ def carry_over(model: nn.Module, origin: ModelFolder, vocabularies: dict[str, Vo
         for name, weight in own.items():
             known = origin.weights.get(name)
             if known is not None and name in vocabularies and known.shape[1:] == weight.shape[1:]:
+                rows = vocabularies[name][0].vocab_size
+                if len(known) != rows:
+                    raise ModelFolderError(
+                        f"{origin.path / WEIGHTS}: {name} has {len(known):,} rows, and its vocabulary {rows:,} pieces; "
+                        f"copy the model folder again"
+                    )
                 known, added = rows_for(known, *vocabularies[name])
                 new_rows = max(new_rows, added)
             if known is None or known.shape != weight.shape:

@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,19 +20,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqloom.errors import ModelFolderError, UserError
+from seqloom.errors import ModelFolderError, UserError, shown
+from seqloom.files import read_bytes, read_json, require_regular
+from seqloom.machine import memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT_VERSION = 1
-MAX_CONFIG_BYTES = 1 << 24
+MAX_FILE_BYTES = 1 << 28
+"""Of what is neither config.json nor weights: a vocabulary."""
+MAX_FILES = 100
 READ_ATTEMPTS = 20
 
 WEIGHTS = "model.safetensors"
 
+CHECKSUM = re.compile("[0-9a-f]{64}")
+
 
 def sha256(path: Path) -> str:
+    """The checksum of a file; OSError for what is none."""
+    require_regular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -88,13 +97,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """The config.json of a model folder, its version and outline checked."""
     file = find_model(path) / "config.json"
     try:
-        if file.stat().st_size > MAX_CONFIG_BYTES:
-            raise ModelFolderError(f"{file}: is larger than {MAX_CONFIG_BYTES:,} bytes, expected a small JSON file")
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFolderError(f"{file}: cannot be read as JSON ({error})") from None
+        config = read_json(file)
+    except (OSError, ValueError) as error:
+        raise ModelFolderError(f"{file}: cannot be read as JSON ({error}); copy the model folder again") from None
     version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise ModelFolderError(f"{file}: has no format_version, so it is not a model of this program")
     if version > FORMAT_VERSION:
         raise ModelFolderError(
@@ -102,44 +109,59 @@ def read_config(path: Path) -> dict[str, Any]:
         )
     if not isinstance(config.get("task"), str) or not isinstance(config.get("files"), dict):
         raise ModelFolderError(f"{file}: names no task or no files; the folder is damaged")
+    if len(config["files"]) > MAX_FILES:
+        raise ModelFolderError(f"{file}: names {len(config['files']):,} files, expected the few of a model")
+    for name, checksum in config["files"].items():
+        if Path(name).name != name or name in ("", "..") or "\0" in name:
+            raise ModelFolderError(f"{file}: names the file '{shown(name)}', expected a name without folders")
+        if not isinstance(checksum, str) or not CHECKSUM.fullmatch(checksum):  # which also names a folder of the cache
+            raise ModelFolderError(f"{file}: has no checksum of {shown(name)}; the folder is damaged")
     return config
 
 
 def _read_once(folder: Path, weights: bool) -> ModelFolder:
     config = read_config(folder)
     files: dict[str, bytes] = {}
+    if WEIGHTS not in config["files"]:
+        raise ModelFolderError(f"{folder / 'config.json'}: names no {WEIGHTS}; the folder is damaged")
     for name, checksum in config["files"].items():
-        if Path(name).name != name:
-            raise ModelFolderError(
-                f"{folder / 'config.json'}: names the file {name!r}, expected a name without folders"
-            )
         if name == WEIGHTS and not weights:
             continue
         path = folder / name
         try:
-            if sha256(path) != checksum:
+            if name == WEIGHTS:
+                require_regular(path, memory())
+                found = sha256(path)
+            else:
+                files[name] = read_bytes(path, MAX_FILE_BYTES)
+                found = hashlib.sha256(files[name]).hexdigest()
+            if found != checksum:
                 raise ModelFolderError(
                     f"{path}: is damaged, its checksum is not the one in config.json; copy the model folder again"
                 )
-            if name != WEIGHTS:
-                files[name] = path.read_bytes()
         except OSError as error:
             raise ModelFolderError(
                 f"{path}: cannot be read ({error.strerror}); the model folder is not whole"
             ) from None
-    if WEIGHTS not in config["files"]:
-        raise ModelFolderError(f"{folder / 'config.json'}: names no {WEIGHTS}; the folder is damaged")
-    return ModelFolder(folder, config, files, _read_weights(folder / WEIGHTS) if weights else {})
+    return ModelFolder(folder, config, files, read_tensors(folder / WEIGHTS) if weights else {})
 
 
-def _read_weights(path: Path) -> "dict[str, Tensor]":
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """The tensors of a file, which are numbers in it and take no memory before they are used.
+
+    Raises:
+        ModelFolderError: if it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
+        require_regular(path, memory())
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelFolderError(f"{path}: cannot be read as safetensors ({error})") from None
+    except (OSError, ValueError, KeyError, SafetensorError) as error:  # a KeyError for types that torch does not have
+        raise ModelFolderError(
+            f"{path}: cannot be read as safetensors ({shown(error, 200)}); copy the folder again"
+        ) from None
 
 
 def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: "dict[str, Tensor]") -> None:
@@ -152,14 +174,18 @@ def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], wei
     new = path.with_name(f"{path.name}.new-{os.getpid()}")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / WEIGHTS)
-    for name, content in files.items():
-        (new / name).write_bytes(content)
-    # The card is for people, who may add to it.
-    checksums = {name: sha256(new / name) for name in sorted([WEIGHTS, *files]) if name != "README.md"}
-    config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
-    (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    flush_to_disk(new)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / WEIGHTS)
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        # The card is for people, who may add to it.
+        checksums = {name: sha256(new / name) for name in sorted([WEIGHTS, *files]) if name != "README.md"}
+        config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
+        (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        flush_to_disk(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
+        raise
     put_in_place(new, path)
 
 
@@ -210,6 +236,8 @@ def put_in_place(new: Path, path: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
         os.rename(path, old)
         os.rename(new, path)
+    if old.is_symlink():  # what it leads to is somebody else's
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)
 
 

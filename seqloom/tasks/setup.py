@@ -10,8 +10,8 @@ from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.languages import Direction, choose_direction
 from seqloom.data.lengths import GENERIC, LengthRatio
 from seqloom.data.tokenizers import EOS, Tokenizer, load_tokenizer
-from seqloom.errors import ConfigError, DataError, ModelFolderError
-from seqloom.tasks.folder import ModelFolder
+from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
+from seqloom.tasks.folder import WEIGHTS, ModelFolder
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,37 @@ class TranslatorSetup:
         """
         about, files = folder.config, folder.files
         config = folder.path / "config.json"
+        if "src.model" not in files:
+            raise ModelFolderError(f"{config}: names no src.model; the folder is damaged")
         try:
             src = load_tokenizer(files["src.model"], str(folder.path / "src.model"))
             tgt = load_tokenizer(files["tgt.model"], str(folder.path / "tgt.model")) if "tgt.model" in files else src
             directions = tuple(Direction.parse(text) for text in about.get("directions", []))
             for direction in directions:
                 src.id_of(direction.tag)
+            model = ModelConfig.model_validate(about["model"])
+            if folder.weights:
+                _require_weights(model, folder)
             return cls(
-                ModelConfig.model_validate(about["model"]),
+                model,
                 src,
                 tgt,
-                (str(about["languages"][0]), str(about["languages"][1])),
-                int(about["longest_source"]),
+                (_language(about["languages"][0]), _language(about["languages"][1])),
+                _length(about["longest_source"]),
                 DecodingConfig.model_validate(about["decoding"]),
                 LengthRatio.read(about.get("length_ratio")),
                 directions,
             )
         except (ConfigError, DataError) as error:
-            raise ModelFolderError(f"{config}: directions: {error}; the folder is damaged") from None
+            raise ModelFolderError(f"{config}: directions: {shown(error, 200)}; the folder is damaged") from None
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise ModelFolderError(f"{config}: {place}: {first['msg']}; the folder is damaged") from None
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ModelFolderError(f"{config}: {error!r} is missing or wrong; the folder is damaged") from None
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFolderError(
+                f"{config}: {shown(repr(error), 200)} is missing or wrong; the folder is damaged"
+            ) from None
 
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What ``from_folder`` reads: a part of config.json, and files."""
@@ -120,3 +127,37 @@ class TranslatorSetup:
         """Tokens of sources with the direction's tag before and the end behind."""
         tag = self.tag()
         return [[*tag, *ids, EOS] for ids in tokens]
+
+
+MOST_TOKENS = 1 << 20
+"""No data has a longer source."""
+
+
+def least_weights(config: ModelConfig) -> int:
+    """Fewer weights no model of these sizes has, whatever its vocabulary: a bound, without building it."""
+    attention, feedforward = 2 * config.d_model**2, 2 * config.d_model * config.d_ff
+    layers = config.num_encoder_layers * (attention + feedforward)
+    layers += config.num_decoder_layers * (2 * attention + feedforward)
+    return layers + (config.max_positions * config.d_model if config.positions == "learned" else 0)
+
+
+def _require_weights(config: ModelConfig, folder: ModelFolder) -> None:
+    """ModelFolderError if so many weights were never saved: nobody should make room for them."""
+    least, saved = least_weights(config), sum(weight.numel() for weight in folder.weights.values())
+    if saved < least:
+        raise ModelFolderError(
+            f"{folder.path / WEIGHTS}: does not fit config.json: it has {saved:,} numbers, and a model of these sizes "
+            f"at least {least:,}; copy the model folder again"
+        )
+
+
+def _language(name: Any) -> str:
+    if not isinstance(name, str) or len(name) > 100 or not name.isprintable():
+        raise ValueError("languages")
+    return name
+
+
+def _length(tokens: Any) -> int:
+    if type(tokens) is not int or not 0 <= tokens <= MOST_TOKENS:
+        raise ValueError("longest_source")
+    return tokens

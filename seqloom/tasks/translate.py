@@ -19,6 +19,7 @@ from seqloom.data.subword_regularization import SubwordRegularization
 from seqloom.data.tokenizers import BOS, EOS
 from seqloom.decoding.decode import Sources, decode
 from seqloom.errors import ConfigError
+from seqloom.machine import memory
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.answers import Answer, translate
 from seqloom.tasks.card import translator_card
@@ -26,7 +27,7 @@ from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.directions import score_by_direction
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan, plan_size, plan_vocabulary
-from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.setup import TranslatorSetup, least_weights
 from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 from seqloom.tasks.torch_engine import TorchEngine
 
@@ -79,6 +80,7 @@ class Translate(Task):
                 f"data.max_length ({data.max_length:,}) is more than the places of {config.model.positions} positions, "
                 f"model.max_positions ({config.model.max_positions:,}); lower the one or raise the other"
             )
+        _require_memory(config.model)
         prepared = prepare_pairs(data, folder, say)
         sizes = prepared.src_tokenizer.vocab_size, prepared.tgt_tokenizer.vocab_size
         if tied in ("all", "inputs") and sizes[0] != sizes[1]:
@@ -259,3 +261,18 @@ class Translate(Task):
         """Translates texts that the model can read whole; :mod:`seqloom.pipeline` cuts longer ones."""
         assert isinstance(model, EncoderDecoder)
         yield from translate(self.setup, TorchEngine(model), self.setup.src_tokenizer.encode(inputs), decoding, n_best)
+
+
+TRAINING_BYTES = 16
+"""Of each weight: itself, its gradient, and two moments of it."""
+
+
+def _require_memory(config: ModelConfig) -> None:
+    """ConfigError for sizes that this machine cannot hold, before anything is made for them."""
+    needed = TRAINING_BYTES * least_weights(config)
+    if needed > memory():
+        raise ConfigError(
+            f"model: {config.num_encoder_layers} + {config.num_decoder_layers} layers with d_model {config.d_model:,} "
+            f"and d_ff {config.d_ff:,} take at least {needed >> 30:,} GiB to train, and this machine has "
+            f"{memory() >> 30:,}; make them smaller"
+        )

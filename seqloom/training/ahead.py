@@ -45,6 +45,10 @@ class Ahead:
         self._batches.load_state_dict(state)
         self._state = state
 
+    def share(self, part: int, of: int) -> None:
+        """That of ``batches``."""
+        self._batches.share(part, of)
+
     def plan(self, epoch: int) -> Any:
         """That of ``batches``."""
         return self._batches.plan(epoch)

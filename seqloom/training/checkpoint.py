@@ -7,24 +7,29 @@ beside its place and renamed when whole; nothing in it is a pickle.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqloom.errors import RunError
-from seqloom.tasks.folder import flush_to_disk, sha256
+from seqloom.errors import RunError, shown
+from seqloom.files import read_json
+from seqloom.tasks.folder import flush_to_disk, put_in_place, read_tensors, sha256
 
 RANDOM_STATE = "random_state"
 MEAN = "mean:"
 """Before the names of a running mean of the weights, among the tensors of the optimizers."""
 
 TENSORS = ("model.safetensors", "optimizer.safetensors")
+
+NUMBERS = ("step", "tokens", "seconds", "best_step", "worse_validations", "before_decay", "validated")
+"""What a state counts."""
 
 
 def own_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -65,6 +70,8 @@ def load_optimizers(model: nn.Module, optimizers: Sequence[Optimizer], tensors: 
     for name, value in tensors.items():
         parameter = parameters[name.rpartition("/")[0]]
         device = parameter.device if value.ndim else value.device
+        if value.ndim and value.shape != parameter.shape:
+            raise ValueError(f"{name} has shape {list(value.shape)}, expected {list(parameter.shape)}")
         # A copy: in the file's memory a tensor may be aligned otherwise, and vectorised code rounds
         # otherwise at its edges.
         owners[id(parameter)].state[parameter][name.rpartition("/")[2]] = value.to(device, copy=True)
@@ -86,15 +93,18 @@ def save_checkpoint(
     new = folder / f"{path.name}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
     tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizers).items()}
     tensors |= {MEAN + name: weight.detach().cpu() for name, weight in mean.items()}
-    save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
-    state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
-    (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    flush_to_disk(new)
-    shutil.rmtree(path, ignore_errors=True)  # the same step again, after an interrupt
-    os.rename(new, path)
+    try:
+        save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
+        save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
+        state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
+        (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+        flush_to_disk(new)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
+        raise
+    put_in_place(new, path)  # there may be the same step already, after an interrupt
     return path
 
 
@@ -102,7 +112,7 @@ def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.name.removeprefix("step-").isdigit()]
+    found = [path for path in folder.iterdir() if re.fullmatch(r"step-[0-9]{1,18}", path.name)]
     return sorted(found, key=step_of)
 
 
@@ -113,12 +123,17 @@ def read_state(path: Path) -> dict[str, Any]:
         RunError: if they are not.
     """
     try:
-        state: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state: dict[str, Any] = read_json(path / "state.json")
         for name in TENSORS:
             if sha256(path / name) != state["files"][name]:
                 raise RunError(f"{path / name}: is damaged, its checksum is not the one in state.json")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: the checkpoint is not whole ({error})") from None
+        wrong = [name for name in NUMBERS if not 0 <= state[name] < float("inf")]
+        wrong += [name for name, value in state["batches"].items() if type(value) is not int or value < 0]
+        wrong += ["best"] if state["best"] is not None and not isinstance(state["best"], int | float) else []
+        if wrong or state["step"] != step_of(path):
+            raise ValueError(f"{', '.join(wrong) or 'step'} in state.json cannot be")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: the checkpoint is not whole ({shown(error, 200)})") from None
     return state
 
 
@@ -134,11 +149,21 @@ def latest_whole(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[s
 
 def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     """Restores weights, optimizer and torch's random numbers; returns the running mean, if one was saved."""
-    load_weights(model, load_file(path / TENSORS[0]), path / TENSORS[0])
-    tensors = load_file(path / TENSORS[1])
-    torch.set_rng_state(tensors.pop(RANDOM_STATE))
-    mean = {name.removeprefix(MEAN): tensors.pop(name) for name in list(tensors) if name.startswith(MEAN)}
-    load_optimizers(model, optimizers, tensors)
+    load_weights(model, read_tensors(path / TENSORS[0]), path / TENSORS[0])
+    tensors = read_tensors(path / TENSORS[1])
+    weights = own_weights(model)
+    try:
+        torch.set_rng_state(tensors.pop(RANDOM_STATE))
+        mean = {name.removeprefix(MEAN): tensors.pop(name) for name in list(tensors) if name.startswith(MEAN)}
+        for name, weight in mean.items():
+            if weight.shape != weights[name].shape:
+                raise ValueError(f"{MEAN}{name} has shape {list(weight.shape)}")
+        load_optimizers(model, optimizers, tensors)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise RunError(
+            f"{path / TENSORS[1]}: does not fit the model of this run ({shown(repr(error), 200)}); delete {path} to go "
+            f"back to the checkpoint before it"
+        ) from None
     return mean
 
 
@@ -153,7 +178,7 @@ def average_weights(paths: list[Path]) -> dict[str, Tensor]:
 
 def _each(paths: list[Path]) -> Iterator[dict[str, Tensor]]:
     for path in paths:
-        yield load_file(path / TENSORS[0])
+        yield read_tensors(path / TENSORS[0])
 
 
 def remove_all_but(folder: Path, kept: set[Path]) -> None:

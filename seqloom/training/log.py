@@ -9,11 +9,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from seqloom.errors import RunError, shown
+from seqloom.files import lines_rewritten, parse_json
 from seqloom.tasks.task import Evaluation
+
+MAX_LINE_BYTES = 1 << 16
+"""A record has 300; a longer line is none."""
 
 
 class Display(Protocol):
     """Where a person watches."""
+
+    def say(self, text: str) -> None: ...
+    def start(self, step: int, total: int) -> None: ...
+    def step(self, record: dict[str, Any]) -> None: ...
+    def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None: ...
+    def stop(self) -> None: ...
+
+
+class Silent:
+    """Where nobody does."""
 
     def say(self, text: str) -> None: ...
     def start(self, step: int, total: int) -> None: ...
@@ -95,7 +110,7 @@ class BarDisplay(LineDisplay):
 
 def _cut(text: str, width: int = 160) -> str:
     """A text for one line; a model that has learnt little yet may not stop."""
-    return text if len(text) <= width else text[:width] + " ..."
+    return shown(text, width)
 
 
 def clock(seconds: float) -> str:
@@ -111,10 +126,13 @@ class RunLog:
     def __init__(self, folder: Path, step: int) -> None:
         self._path = folder / "log.jsonl"
         if self._path.exists():  # what was logged after the checkpoint will be done again
-            kept = [line for line in self._path.read_text(encoding="utf-8").splitlines(True) if _step_of(line) <= step]
-            temporary = folder / "log.jsonl.new"
-            temporary.write_text("".join(kept), encoding="utf-8")
-            temporary.replace(self._path)
+            try:
+                with lines_rewritten(self._path, MAX_LINE_BYTES) as (lines, keep):
+                    for line in lines:
+                        if _step_of(line) <= step:
+                            keep(line)
+            except OSError as error:
+                raise RunError(f"{self._path}: cannot be gone on with ({error}); move it away") from None
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
@@ -140,8 +158,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
-        return float(json.loads(line)["step"])
+        return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # a line cut off by a kill

@@ -20,6 +20,7 @@ from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
 from seqloom.training.ahead import Ahead
 from seqloom.training.budget import Budget
+from seqloom.training.distributed import ALONE, Processes
 from seqloom.training.log import Display, RunLog
 from seqloom.training.schedules import rate_at
 from seqloom.training.timeline import Timeline
@@ -85,6 +86,7 @@ class Trainer:
         started: ``time.perf_counter()`` when this life of the run began.
         origin: the trained model to start from, if not from random weights.
         workers: threads that take a part of each batch; 1 leaves it whole, and the threads to torch.
+        processes: those that train together, each with ``workers`` threads.
     """
 
     def __init__(
@@ -100,24 +102,32 @@ class Trainer:
         started: float | None = None,
         origin: ModelFolder | None = None,
         workers: int = 1,
+        processes: Processes = ALONE,
     ) -> None:
         self.task, self.config, self.folder = task, config, folder
         self.device, self.dtype, self.display = device, dtype, display
+        self.processes = processes
         self.timeline, self.budget = timeline, budget
         torch.manual_seed(config.seed)
         self.model = task.build_model().to(device)
         if origin is not None:
             task.adopt(self.model, origin, display.say)
         freeze(self.model, config.freeze)
-        team = Workers(self.model, workers) if workers > 1 else None
+        parted = workers > 1 or (processes.count > 1 and device.type == "cpu")
+        team = Workers(self.model, workers, processes) if parted else None
+        if device.type == "cuda":
+            torch.cuda.manual_seed(config.seed + processes.rank)  # of dropout
         self.updates = Updates(task, config, self.model, device, dtype, team)
         self.mean = RunningMean(self.model, config.ema) if config.ema else None
         self.batches = task.training_batches()
+        if processes.count > 1:
+            self.batches.share(processes.rank, processes.count)
         if device.type != "cpu":  # a processor would have to make them itself in any case
             self.batches = Ahead(self.batches, pinned=device.type == "cuda")
         self.progress = Progress()
         self._last_seconds = time.perf_counter() if started is None else started
         self._stop_asked = threading.Event()
+        self._stopping = False  # whether any of the processes was asked to
 
     def resume(self, path: Path, state: dict[str, Any]) -> None:
         """Takes up a checkpoint, to the bit."""
@@ -133,7 +143,7 @@ class Trainer:
     def run(self) -> None:
         """Trains to the end, or until it is asked to stop."""
         progress = self.progress
-        self.log = RunLog(self.folder, progress.step)
+        self.log = RunLog(self.folder, progress.step) if self.processes.first else None
         parameters = sum(p.numel() for p in self.model.parameters())
         precision = str(self.dtype).removeprefix("torch.")
         self.display.say(
@@ -146,7 +156,8 @@ class Trainer:
                 self._train()
                 self._finish()
         finally:
-            self.log.close()
+            if self.log is not None:
+                self.log.close()
             self.display.stop()
 
     def rehearse(self, updates: int = 4) -> tuple[float, float]:
@@ -173,7 +184,7 @@ class Trainer:
             at_end = self.timeline.ends(progress.step)
             if config.schedule == "wsd" and self.timeline.passes(progress.step, 1 - config.decay):
                 progress.before_decay = progress.step
-            save = self._is_checkpoint(progress.step) or self._stop_asked.is_set()
+            save = self._is_checkpoint(progress.step) or self._stopping
             if save or at_end:
                 self._read(meter)  # nothing is kept of weights that came from no number
             # A resumed run starts a new line, so one ends where a checkpoint does.
@@ -186,7 +197,7 @@ class Trainer:
             if save:
                 self._checkpoint()
             meter.started += time.perf_counter() - learnt
-            if self._stop_asked.is_set() and not at_end:
+            if self._stopping and not at_end:
                 raise Stopped
 
     def _is_checkpoint(self, step: int) -> bool:
@@ -216,16 +227,19 @@ class Trainer:
         """One update from ``accumulate`` batches, weighted by their real target tokens."""
         learnt = []
         for _ in range(self.config.accumulate):
-            asked = time.perf_counter()
+            begun = time.perf_counter()
             batch = next(stream)
-            meter.waiting += time.perf_counter() - asked
+            meter.waiting += time.perf_counter() - begun
             learnt += self.updates.learn(batch)
             meter.padding += batch.padding
             meter.positions += batch.positions
         meter.unread += [(self.progress.step + 1, each) for each in learnt]
         if self.device.type == "cpu":
             self._read(meter)
-        count = sum(each.targets for each in learnt)
+        own = sum(each.targets for each in learnt)
+        count, asked = map(round, self.processes.added([own, self._stop_asked.is_set()]))
+        self._stopping = asked > 0
+        self.processes.add_gradients(self.model.parameters())
         rate = rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
         self.updates.apply(count, rate)
         if self.mean is not None:
@@ -268,16 +282,19 @@ class Trainer:
 
     def _log(self, meter: Meter) -> None:
         self._read(meter)
+        loss, padding, positions = self.processes.added([meter.loss, meter.padding, meter.positions])
+        if self.log is None:
+            return
         passed = time.perf_counter() - meter.started
         record = {
             "step": self.progress.step,
             "total": self.timeline.total,
             "seconds": round(self._seconds(), 3),
-            "loss": meter.loss / meter.tokens,
+            "loss": loss / meter.tokens,
             "learning_rate": self.updates.optimizers[0].param_groups[0]["lr"],
             "tokens_per_second": round(meter.tokens / passed, 1),
             "tokens": self.progress.tokens,
-            "padding": round(meter.padding / meter.positions, 4),
+            "padding": round(padding / positions, 4),
             "data_wait": round(meter.waiting / passed, 4),
             "left": round(self._left(passed / max(1, meter.steps)), 1),
         }
@@ -285,7 +302,14 @@ class Trainer:
         self.display.step(record)
 
     def _validate(self) -> None:
-        """Scores the model, and keeps it if it is the best so far."""
+        """Scores the model, and keeps it if it is the best so far; process 0 does, and tells the others."""
+        if self.processes.first:
+            self._score()
+            self.processes.tell({"worse_validations": self.progress.worse_validations})
+        else:
+            self.progress.worse_validations = self.processes.told()["worse_validations"]
+
+    def _score(self) -> None:
         begun = self._seconds()
         evaluation = self.task.evaluate(self.model, "valid")
         best = evaluation.scores[self.task.best_by] > self.progress.best
@@ -300,8 +324,9 @@ class Trainer:
 
     def _record(self, evaluation: Evaluation, best: bool) -> None:
         record = {"step": self.progress.step, "seconds": round(self._seconds(), 3), **evaluation.scores}
-        self.log.write(record)
-        self.log.samples(self.progress.step, evaluation.samples)
+        if self.log is not None:
+            self.log.write(record)
+            self.log.samples(self.progress.step, evaluation.samples)
         self.display.validation(record, evaluation, best)
 
     def _keep(self, evaluation: Evaluation, weights: dict[str, Tensor]) -> None:
@@ -324,6 +349,8 @@ class Trainer:
         write_model(self.folder / "model", config, files, weights)
 
     def _checkpoint(self) -> None:
+        if not self.processes.first:
+            return
         begun = self._seconds()
         folder = self.folder / "checkpoints"
         state = {**asdict(self.progress), "timeline": self.timeline.as_dict(), "batches": self.batches.state_dict()}
@@ -350,11 +377,15 @@ class Trainer:
 
     def _finish(self) -> None:
         """Tries the means of the weights, and marks the run as finished."""
+        if not self.processes.first:
+            return
         paths = sorted(self._last_checkpoints(), key=checkpoint.step_of)
         if len(paths) > 1:
             self._try(f"The mean of the last {len(paths)} checkpoints:", checkpoint.average_weights(paths))
         if self.mean is not None:
             self._try("The running mean of the weights:", self.mean.weights)
+        if not math.isfinite(self.progress.best):  # the model of a finished run was damaged
+            self._score()
         self.progress.finished = True
         self._checkpoint()
 

@@ -8,10 +8,8 @@ model/         the best model so far, whole at every moment
 log.jsonl      one object a line           tensorboard/   the same as curves
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -21,13 +19,16 @@ from typing import Any
 import torch
 
 from seqloom.config import DataConfig, Section, TrainingConfig
-from seqloom.errors import ModelFolderError, RunError
+from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
+from seqloom.files import links_out, read_json, write_text
 from seqloom.tasks.folder import read_config, read_model
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
 from seqloom.training.budget import Budget
 from seqloom.training.checkpoint import latest_whole, path_of, read_state
-from seqloom.training.log import Display, clock
+from seqloom.training.distributed import Processes, joined
+from seqloom.training.keeping import alone_in
+from seqloom.training.log import Display, Silent, clock
 from seqloom.training.loop import CHECKPOINTS, Trainer
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed
@@ -39,7 +40,15 @@ PASSES, FEWEST_STEPS = 20, 1_000
 BEFORE_THE_FIRST_STEP = {"data", "data.new", "run.json.new"}
 """All that a run killed before its run.json was in place can have left."""
 
-MAY_CHANGE = {"training.steps", "training.epochs", "training.budget", *(f"data.{key}" for key in DataConfig.FILES)}
+PRECISIONS = ("float32", "bfloat16")
+
+MAY_CHANGE = {
+    "training.steps",
+    "training.epochs",
+    "training.budget",
+    "data.check",
+    *(f"data.{key}" for key in DataConfig.FILES),
+}
 """A larger total is the only change allowed to a run. Of files the contents count, not the place."""
 
 Configured = Callable[[Mapping[str, Any]], Any]
@@ -57,13 +66,66 @@ def train(
     """Starts a run, resumes it, continues it, or says that it is finished; returns a summary.
 
     Raises:
-        RunError: if the folder holds something else, or a run with other settings or data.
+        RunError: if the folder holds something else, or a run with other settings or data; if another process
+            trains there, or nothing can be written there.
     """
     started = time.perf_counter() if started is None else started
+    with joined(device) as (processes, device):
+        if not processes.first:
+            return _follow(task_class, configured, folder, device, processes)
+        read_run(folder)  # nothing is made in a folder of something else
+        with alone_in(folder):
+            return _train(task_class, configured, folder, device, display, started, processes)
+
+
+def _follow(
+    task_class: type[Task], configured: Configured, folder: Path, device: torch.device, processes: Processes
+) -> dict[str, Any]:
+    """What a process does that has another one decide."""
+    news = processes.told()
+    if news["finished"]:
+        return summary(folder)
+    about, found = news["about"], news["found"]
+    plan, display = Plan(**about["plan"]), Silent()
+    config = configured(plan.settings)
+    task = task_class.prepare(config, folder / "data", display.say)
+    dtype = getattr(torch, about["precision"])
+    timeline = Timeline(**news["timeline"])
+    origin = read_model(Path(config.training.init_from)) if config.training.init_from and not found else None
+    trainer = Trainer(
+        task,
+        config.training,
+        folder,
+        device,
+        dtype,
+        timeline,
+        display,
+        origin=origin,
+        workers=about["workers"],
+        processes=processes,
+    )
+    if found:
+        trainer.resume(Path(found[0]), found[1])
+    trainer.run()
+    return summary(folder)
+
+
+def _train(
+    task_class: type[Task],
+    configured: Configured,
+    folder: Path,
+    device: torch.device,
+    display: Display,
+    started: float,
+    processes: Processes,
+) -> dict[str, Any]:
     earlier = read_run(folder)
-    found = latest_whole(folder / "checkpoints", display.say)
+    require_no_links(folder)
+    found = _with_model(folder, latest_whole(folder / "checkpoints", display.say), display)
     plan = Plan(**earlier["plan"]) if earlier else Plan()
     config = configured(plan.settings)
+    if processes.count > 1 and config.training.budget:
+        raise ConfigError("a budget is that of one process, got several; give --steps")
     replayed = _read_plan(config.training) if config.training.replay else None
     if earlier is not None:
         _require_same(folder, earlier, task_class, config)
@@ -78,12 +140,7 @@ def train(
         plan += task_class.plan_data(config) if planning else Plan()
         plan += task_class.plan_start(origin) if origin else Plan()
         config = configured(plan.settings)
-    try:
-        task = task_class.prepare(config, folder / "data", display.say)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing came of it: leave no empty folder behind
-        raise
+    task = task_class.prepare(config, folder / "data", display.say)
     display.say(f"Run folder: {folder}")
     about = earlier or {
         "task": task.name,
@@ -105,12 +162,13 @@ def train(
         for reason in plan.reasons:
             display.say(f"Plan: {reason}.")
     if not earlier:
-        about["workers"] = config.training.workers or trial.workers(task, config)
+        about["workers"] = config.training.workers or (1 if processes.count > 1 else trial.workers(task, config))
     pace = trial.step_seconds(task, config, about["workers"]) if config.training.budget and not found else 0.0
     length = _length(task, config.training, replayed)
     if earlier and found:
         found = _continued(folder, found, earlier, length, display)
         if found is None:
+            processes.tell({"finished": True})
             return summary(folder)
     about |= {
         "config": config.model_dump(mode="json"),
@@ -121,8 +179,27 @@ def train(
     write_json(folder / "run.json", about)
     budget = Budget(config.training.budget, pace) if config.training.budget and not replayed else None
     timeline = _timeline(length, found, replayed, budget)
+    processes.tell(
+        {
+            "finished": False,
+            "about": about,
+            "found": found and [str(found[0]), found[1]],
+            "timeline": timeline.as_dict(),
+        }
+    )
     trainer = Trainer(
-        task, config.training, folder, device, dtype, timeline, display, budget, started, origin, about["workers"]
+        task,
+        config.training,
+        folder,
+        device,
+        dtype,
+        timeline,
+        display,
+        budget,
+        started,
+        origin,
+        about["workers"],
+        processes,
     )
     if found:
         trainer.resume(*found)
@@ -136,6 +213,20 @@ def train(
             settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
             write_json(folder / "plan.json", {"settings": settings, "timeline": timeline.as_dict()})
     return summary(folder)
+
+
+def _with_model(
+    folder: Path, found: tuple[Path, dict[str, Any]] | None, display: Display
+) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from; one without a best score where the model that had it is not whole any more."""
+    if found is None or found[1]["best"] is None:
+        return found
+    try:
+        read_model(folder)
+    except ModelFolderError as error:
+        display.say(f"{error}. The run goes on without it; its next validation puts a model there.")
+        return found[0], {**found[1], "best": None, "finished": False}
+    return found
 
 
 def _length(task: Task, training: TrainingConfig, replayed: dict[str, Any] | None) -> dict[str, Any]:
@@ -197,12 +288,14 @@ def _read_plan(training: TrainingConfig) -> dict[str, Any]:
     path = Path(training.replay)
     path = path / "plan.json" if path.is_dir() else path
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        Timeline(**plan["timeline"])
+        plan: dict[str, Any] = read_json(path)
+        if Timeline(**plan["timeline"]).total < 1:
+            raise ValueError("it has no steps")
         _ = plan["settings"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{path}: is not the plan of a run ({error}); expected the plan.json that a run with --budget writes"
+            f"{path}: is not the plan of a run ({shown(error, 200)}); expected the plan.json that a run with --budget "
+            f"writes"
         ) from None
     if training.budget or training.steps or training.epochs:
         raise RunError(f"{path} says how long the run is to be; leave out --budget, --steps and training.epochs")
@@ -244,12 +337,27 @@ def read_run(folder: Path) -> dict[str, Any] | None:
             )
         return None
     try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = about["task"], about["config"], about["precision"], about["data_key"], about["length"], about["workers"]
-        Plan(**about["plan"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read ({error!r}); the run cannot be resumed, start a new one") from None
+        about: dict[str, Any] = read_json(path)
+        _ = about["task"], about["data_key"]
+        plan = Plan(**about["plan"])
+        _ = plan.settings.items(), [table.items() for table in about["config"].values()], [*plan.reasons]
+        if about["precision"] not in PRECISIONS or type(about["workers"]) is not int or about["workers"] < 1:
+            raise ValueError("precision or workers")
+        if not all(isinstance(about["length"][unit], int | float) for unit in about["length"]):
+            raise ValueError("length")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = shown(repr(error), 200)
+        raise RunError(f"{path}: cannot be read ({reason}); the run cannot be resumed, start a new one") from None
     return about
+
+
+def require_no_links(folder: Path) -> None:
+    """RunError if a link in a run folder leads out of it: what the run writes or deletes would be elsewhere."""
+    for link in links_out(folder):
+        raise RunError(
+            f"{link}: is a link that leads out of the run folder, where nothing is written; put what it leads to in "
+            f"its place"
+        )
 
 
 def _require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task], config: Section) -> None:
@@ -271,9 +379,7 @@ def _require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task],
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a small file whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
 def has_model(folder: Path) -> bool:

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from seqloom.training.distributed import ALONE, Processes
+
 ResultT = TypeVar("ResultT")
 
 
@@ -22,11 +24,13 @@ class Workers:
     """``count`` threads with a view each of one model.
 
     Random numbers come from a generator for each worker, seeded at every call from torch's own, so
-    they depend neither on timing nor on anything but the state that a checkpoint holds.
+    they depend neither on timing nor on anything but the state that a checkpoint holds. Among several
+    processes each has workers of its own, and the numbers are those that one process with all of them draws.
     """
 
-    def __init__(self, model: nn.Module, count: int) -> None:
+    def __init__(self, model: nn.Module, count: int, processes: Processes = ALONE) -> None:
         self.count = count
+        self._processes = processes
         threads = torch.get_num_threads()
         self._views = [model, *(_view(model) for _ in range(count - 1))]
         self._generators = [torch.Generator() for _ in range(count)]
@@ -35,7 +39,8 @@ class Workers:
 
     def run(self, work: Callable[[nn.Module, Any, torch.Generator], ResultT], parts: Sequence[Any]) -> list[ResultT]:
         """``work(model, part, generator)`` for each of at most ``count`` parts; then all gradients are on the model."""
-        for generator, seed in zip(self._generators, torch.randint(2**62, (self.count,)).tolist(), strict=True):
+        seeds = torch.randint(2**62, (self.count * self._processes.count,)).tolist()
+        for generator, seed in zip(self._generators, seeds[self._processes.rank :: self._processes.count], strict=True):
             generator.manual_seed(seed)
         jobs = [
             self._pool.submit(work, *job)

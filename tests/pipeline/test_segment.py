@@ -52,3 +52,8 @@ def test_a_sentence_without_any_mark_is_cut_between_words() -> None:
 def test_joining_knows_who_writes_spaces() -> None:
     assert join(["你好。", "", "再见。"], "zh-CN") == "你好。再见。"
     assert join(["Hello.", "", "Bye."], "en") == "Hello. Bye."
+
+
+def test_a_megabyte_of_abbreviations_takes_no_hour():
+    assert split_sentences("Mr. " * (1 << 18)) == ["Mr. " * (1 << 18)]
+    assert split_sentences("Ask Prof. No. 7. Go.") == ["Ask Prof. No. 7. ", "Go."]

@@ -1,6 +1,8 @@
 """Model folders: whole or not at all, and nothing in them trusted."""
 
 import json
+import os
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 import torch
 
 from seqloom.errors import ModelFolderError
-from seqloom.tasks.folder import FORMAT_VERSION, find_model, read_model, write_model
+from seqloom.tasks.folder import FORMAT_VERSION, find_model, read_model, read_tensors, write_model
 
 WEIGHTS = {"a.weight": torch.arange(15.0).reshape(3, 5), "a.bias": torch.ones(3)}
 
@@ -115,3 +117,94 @@ def test_a_reader_never_fails_while_the_model_is_replaced(tmp_path: Path) -> Non
         writer.join()
     assert seen == sorted(seen)
     assert seen[-1] > 0
+
+
+@pytest.mark.parametrize("version", [True, 0, -1, 1.0, None, "1", [1]])
+def test_a_version_is_a_number(tmp_path: Path, version: Any) -> None:
+    path = write(tmp_path / "m")
+    edit(path, format_version=version)
+    with pytest.raises(ModelFolderError, match="has no format_version"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "..", "", "a/b", "a\0b", "\x1b[31m/x"])
+def test_names_lead_nowhere_else(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "m")
+    edit(path, files={name: "0", "model.safetensors": "0"})
+    with pytest.raises(ModelFolderError, match="expected a name without folders") as error:
+        read_model(path)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({f"{n}.model": "0" * 64 for n in range(101)}, "names 101 files, expected the few of a model"),
+        ({"model.safetensors": None}, r"has no checksum of model\.safetensors"),
+        ({"model.safetensors": "../../.ssh/" + "0" * 53}, r"has no checksum of model\.safetensors"),
+        ({"model.safetensors": "/tmp/x"}, r"has no checksum of model\.safetensors"),
+        ({"src.model": "0" * 64}, r"names no model\.safetensors"),
+    ],
+)
+def test_files_that_cannot_be(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    path = write(tmp_path / "m")
+    edit(path, files=files)
+    with pytest.raises(ModelFolderError, match=message):
+        read_model(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such links")
+@pytest.mark.parametrize("name", ["model.safetensors", "src.model"])
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe", "."])
+def test_what_never_ends_is_not_read(tmp_path: Path, name: str, target: str) -> None:
+    path = write(tmp_path / "m")
+    os.mkfifo(path / "pipe")
+    (path / name).unlink()
+    (path / name).symlink_to(target)
+    with pytest.raises(ModelFolderError, match=rf"{name}: cannot be read \(is a (device|pipe|folder), not a file\)"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "src.model"])
+def test_a_file_larger_than_the_memory_is_not_read(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "m")
+    os.truncate(path / name, 1 << 43)  # takes no room on the disk
+    with pytest.raises(ModelFolderError, match=rf"{name}: cannot be read \(has 8,796,093,022,208 bytes, more than"):
+        read_model(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {name: {"dtype": "F32", "shape": [3], "data_offsets": [at, at + 12]} for name, at in (("a", 0), ("b", 4))},
+        {"a": {"dtype": "F32", "shape": [10**15, 10**15], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1 << 60]}},
+        {"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}},
+        {"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "X99", "shape": [4], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}},
+        {"a": "\x1b[31m"},
+        [],
+    ],
+)
+def test_lies_in_the_header_of_the_weights(tmp_path: Path, header: Any) -> None:
+    """Overlaps, shapes and places that are not there, unknown types, bytes that belong to nothing."""
+    text = json.dumps(header).encode()
+    for size in (len(text), len(text) + 1, 1 << 40, (1 << 64) - 1, 0):
+        path = tmp_path / "model.safetensors"
+        path.write_bytes(struct.pack("<Q", size) + text + bytes(16))
+        with pytest.raises(ModelFolderError, match=r"model\.safetensors: cannot be read as safetensors") as error:
+            read_tensors(path)
+        assert str(error.value).isprintable()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such links")
+def test_what_a_link_leads_to_is_not_removed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "work").write_text("all of it")
+    (tmp_path / "m").symlink_to(precious)
+    write(tmp_path / "m")
+    assert (precious / "work").read_text() == "all of it"
+    assert not (tmp_path / "m").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "precious"]

@@ -127,9 +127,9 @@ class PairFiles:
         files += [(Path(path),) for path in data]
         for paths in files:
             for path in paths:
-                open_bytes(path).close()
-                if not path.is_file():
+                if path.exists() and not (path.is_file() or path.is_dir()):  # to open a pipe may be to wait for ever
                     raise DataError(f"{path}: is read more than once, so a regular file is expected and not a pipe")
+                open_bytes(path).close()
             if len(paths) == 1:
                 format_of(paths[0])
             elif paths[0].samefile(paths[1]):

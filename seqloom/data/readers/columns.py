@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from seqloom.data.languages import CODES, find_language, is_code, settle, subtags
 from seqloom.data.readers.example import Options
-from seqloom.errors import DataError
+from seqloom.errors import DataError, listed
 
 SRC_NAMES, TGT_NAMES = ("src", "source"), ("tgt", "target")
 
@@ -30,7 +30,7 @@ def require_columns(where: object, names: Sequence[str], options: Options) -> tu
     if columns is None:
         codes = " and ".join(filter(None, options.languages)) or "the codes of two languages"
         raise DataError(
-            f"{where}: has {', '.join(map(repr, names)) or 'nothing'}, "
+            f"{where}: has {listed(list(map(repr, names))) or 'nothing'}, "
             f"expected src and tgt, source and target, or {codes}"
         )
     return columns

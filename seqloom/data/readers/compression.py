@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from seqloom.errors import DataError
+from seqloom.errors import DataError, shown
 
 try:
     from lzma import LZMAError
@@ -15,33 +15,40 @@ except ImportError:  # a Python built without it
 
 DAMAGE = (EOFError, OSError, zlib.error, LZMAError)
 
-ZSTD_INPUT = 1 << 10
-"""Compressed bytes taken at once: no input can make more than 32 MiB of them."""
+PACKED_BYTES = 1 << 10
+"""Compressed bytes taken at once: zstd makes all that they hold at once, which is 32 MiB at most."""
+
+MAX_EXPANSION, FREE_BYTES = 200, 1 << 26
+"""How many bytes a packed one may become, on the average, once more than 64 MiB are unpacked. Of text it is 3 to 10;
+more than this is made to fill a disk or a day."""
+
+MAX_XZ_MEMORY = 1 << 28
+"""What xz may take to unpack; its highest setting takes a quarter."""
 
 
-def _open_gzip(path: Path) -> Any:
+def _open_gzip(file: BinaryIO) -> Any:
     import gzip
 
-    return gzip.open(path, "rb")
+    return gzip.GzipFile(fileobj=file, mode="rb")
 
 
-def _open_xz(path: Path) -> Any:
+def _open_xz(file: BinaryIO) -> Any:
     import lzma
 
-    return lzma.open(path, "rb")
+    return _Streams(file, lambda: lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY), padded=True)
 
 
-def _open_bzip2(path: Path) -> Any:
+def _open_bzip2(file: BinaryIO) -> Any:
     import bz2
 
-    return bz2.open(path, "rb")
+    return _Streams(file, bz2.BZ2Decompressor)
 
 
-def _open_zstd(path: Path) -> Any:
-    return _Zstd(path)
+def _open_zstd(file: BinaryIO) -> Any:
+    return _Streams(file, _ZstdFrame)
 
 
-COMPRESSIONS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+COMPRESSIONS: dict[str, tuple[str, Callable[[BinaryIO], Any]]] = {
     ".gz": ("gzip", _open_gzip),
     ".xz": ("xz", _open_xz),
     ".bz2": ("bzip2", _open_bzip2),
@@ -68,74 +75,124 @@ def open_bytes(path: Path) -> BinaryIO:
     try:
         if path.is_dir():
             raise DataError(f"{path}: is a folder, expected a text file")
+        if path.is_fifo() and path.absolute().parts[1:2] not in (("dev",), ("proc",)):
+            raise DataError(
+                f"{path}: is a named pipe, which may never end, expected a file; read it from standard input instead"
+            )
         name, opener = COMPRESSIONS.get(path.suffix.lower(), ("", None))
+        file = open(path, "rb")  # noqa: SIM115 - closed by who reads
         if opener is None:
-            return open(path, "rb")
-        return io.BufferedReader(_Unpacked(path, name, opener(path)))
+            return file
+        try:
+            return io.BufferedReader(_Unpacked(path, name, file, opener(file)))
+        except BaseException:
+            file.close()
+            raise
     except ImportError:
         raise DataError(f"{path}: this Python was built without {name}; unpack the file first") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the spelling and the folder") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # the latter for a null character in the name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{shown(path, 200)}: cannot be read ({reason})") from None
 
 
 class _Unpacked(io.RawIOBase):
-    """What a decompressor reads; its complaints in one sentence."""
+    """What a decompressor reads; its complaints, and ours about it, in one sentence."""
 
-    def __init__(self, path: Path, name: str, stream: Any) -> None:
-        self._path, self._name, self._stream = path, name, stream
+    def __init__(self, path: Path, name: str, file: BinaryIO, stream: Any) -> None:
+        self._path, self._name, self._file, self._stream = path, name, file, stream
+        self._unpacked = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            return int(self._stream.readinto(buffer))
+            size = int(self._stream.readinto(buffer))
         except DAMAGE as error:
             raise DataError(
                 f"{self._path}: the {self._name} data is damaged or cut off ({error}); copy the file again"
             ) from None
+        self._unpacked += size
+        if self._unpacked > FREE_BYTES and self._unpacked > MAX_EXPANSION * self._file.tell():
+            raise DataError(
+                f"{self._path}: each of its bytes becomes more than {MAX_EXPANSION} when it is unpacked, expected "
+                f"text, which becomes 3 to 10; unpack the file first if it is meant to"
+            )
+        return size
 
     def close(self) -> None:
         self._stream.close()
+        self._file.close()
         super().close()
 
 
-class _Zstd(io.RawIOBase):
-    """Frames of zstd, one after another. The library's own stream takes a frame cut short for a whole one."""
+class _Streams(io.RawIOBase):
+    """What is in a file of compressed streams, one after another, to the last byte.
 
-    def __init__(self, path: Path) -> None:
-        import zstandard
+    The libraries' own readers take a frame of zstd cut short for a whole one, and leave out without a
+    word what follows a stream and is none.
+    """
 
-        self._file = open(path, "rb")  # noqa: SIM115 - closed by close()
-        self._error = zstandard.ZstdError
-        self._new_frame = zstandard.ZstdDecompressor().decompressobj
-        self._frame: Any = None
-        self._packed, self._unpacked = b"", memoryview(b"")
+    def __init__(self, file: BinaryIO, new_stream: Callable[[], Any], padded: bool = False) -> None:
+        """``padded`` streams may have null bytes between them."""
+        self._file, self._new_stream, self._padded = file, new_stream, padded
+        self._stream: Any = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._unpacked:
-            self._packed = self._packed or self._file.read(ZSTD_INPUT)
-            if not self._packed:
-                if self._frame is not None:
-                    raise EOFError("it ends in the middle of a frame")
-                return 0
-            self._frame = self._frame or self._new_frame()
+        packed = b""
+        while True:
+            if self._stream is not None and self._stream.eof:
+                packed, self._stream = self._stream.unused_data, None
+            if not packed and (self._stream is None or self._stream.needs_input):
+                packed = self._file.read(PACKED_BYTES)
+                if not packed and self._stream is not None:
+                    raise EOFError("it ends in the middle")
+                if not packed:
+                    return 0
+            if self._stream is None:
+                packed = packed.lstrip(b"\0") if self._padded else packed
+                if not packed:
+                    continue
+                self._stream = self._new_stream()
+            unpacked = self._stream.decompress(packed, len(buffer))
+            packed = b""
+            if unpacked:
+                buffer[: len(unpacked)] = unpacked
+                return len(unpacked)
+
+
+class _ZstdFrame:
+    """A frame of zstd, unpacked piece by piece as the standard library's decompressors do."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self._error = zstandard.ZstdError
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._unpacked = memoryview(b"")
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof) and not self._unpacked
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._unpacked
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._frame.unused_data)
+
+    def decompress(self, packed: bytes, size: int) -> memoryview:
+        if packed:
             try:
-                self._unpacked = memoryview(self._frame.decompress(self._packed))
+                self._unpacked = memoryview(self._frame.decompress(packed))
             except self._error as error:
                 raise OSError(str(error)) from None
-            self._packed = self._frame.unused_data
-            if self._frame.eof:
-                self._frame = None
-        size = min(len(buffer), len(self._unpacked))
-        buffer[:size], self._unpacked = self._unpacked[:size], self._unpacked[size:]
-        return size
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+        part, self._unpacked = self._unpacked[:size], self._unpacked[size:]
+        return part

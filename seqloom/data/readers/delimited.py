@@ -7,8 +7,8 @@ from pathlib import Path
 
 from seqloom.data.readers.columns import SRC_NAMES, TGT_NAMES, find_columns, languages_of
 from seqloom.data.readers.example import Example, Options
-from seqloom.data.readers.lines import read_lines, read_whole_lines
-from seqloom.errors import DataError
+from seqloom.data.readers.lines import MAX_LINE_BYTES, read_lines, read_whole_lines
+from seqloom.errors import DataError, listed
 
 DELIMITERS = ",;\t"
 
@@ -16,9 +16,10 @@ DELIMITERS = ",;\t"
 def read_tsv(path: Path, options: Options) -> Iterator[Example]:
     """Yields the pairs of a file with source, tab, target on each line."""
     for number, line in enumerate(read_lines(path), start=1):
-        fields = line.split("\t") if line.strip() else ["", ""]  # an empty line is an empty pair
+        fields = line.split("\t", 2) if line.strip() else ["", ""]  # an empty line is an empty pair
         if len(fields) != 2:
-            raise DataError(f"{path}:{number}: {len(fields)} tab-separated fields, expected 2: source, tab, target")
+            count = line.count("\t") + 1
+            raise DataError(f"{path}:{number}: {count} tab-separated fields, expected 2: source, tab, target")
         yield Example(fields[0], fields[1], number)
 
 
@@ -38,8 +39,8 @@ def read_csv(path: Path, options: Options) -> Iterator[Example]:
         src, tgt = map(first[1].index, columns)
     elif width != 2 or any(name.strip().lower() in SRC_NAMES + TGT_NAMES for name in first[1]):
         raise DataError(
-            f"{path}:1: the columns are {', '.join(map(repr, first[1])) or 'empty'}; expected source and target alone, "
-            f"or a first line that names them src and tgt, or by their languages"
+            f"{path}:1: the columns are {listed(list(map(repr, first[1]))) or 'empty'}; expected source and target "
+            f"alone, or a first line that names them src and tgt, or by their languages"
         )
     else:
         rows = chain([first], rows)
@@ -61,9 +62,23 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     if first is None:
         return
     delimiter = next((mark for mark in DELIMITERS if mark in first), ",")
-    rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
+    line = 1
+    size = 0
+
+    def measured() -> Iterator[str]:
+        nonlocal size
+        for text in chain([first], lines):
+            size += len(text)
+            if size > MAX_LINE_BYTES:
+                raise DataError(
+                    f"{path}:{line}: the row that begins here is longer than {MAX_LINE_BYTES:,} characters; "
+                    f"a quotation mark that is not closed makes all that follows a part of it"
+                )
+            yield text
+
+    rows = csv.reader(measured(), delimiter=delimiter, strict=True)
     while True:
-        line = rows.line_num + 1
+        line, size = rows.line_num + 1, 0
         try:
             row = next(rows, None)
         except csv.Error as error:

@@ -8,7 +8,7 @@ from typing import Any
 from seqloom.data.readers.columns import languages_of, require_columns
 from seqloom.data.readers.example import Example, Options
 from seqloom.data.readers.lines import read_lines
-from seqloom.errors import DataError
+from seqloom.errors import DataError, shown
 
 
 def read_jsonl(path: Path, options: Options) -> Iterator[Example]:
@@ -45,7 +45,8 @@ def _record(line: str, where: str) -> dict[str, Any]:
         record = record.get("translation", record)
     if not isinstance(record, dict):
         raise DataError(
-            f'{where}: is no object but {line:.40}, expected one such as {{"src": "...", "tgt": "..."}} on each line'
+            f"{where}: is no object but {shown(line, 40)}, "
+            f'expected one such as {{"src": "...", "tgt": "..."}} on each line'
         )
     return record
 
@@ -55,7 +56,7 @@ def _text(record: dict[str, Any], key: str, where: str, line: str) -> str:
     if text is None:
         return ""
     if not isinstance(text, str):
-        raise DataError(f"{where}: {key!r} is {text!s:.40}, expected a text in quotes")
+        raise DataError(f"{where}: {key!r} is {shown(text, 40)}, expected a text in quotes")
     if "\\u" in line:
         try:
             text.encode()

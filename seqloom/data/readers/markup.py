@@ -3,18 +3,21 @@
 Each element is dropped as soon as it has been used, so a file may be larger than the memory.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
 from seqloom.data.readers.compression import open_bytes
-from seqloom.errors import DataError
+from seqloom.errors import DataError, shown
 
 MAX_UNIT_BYTES = 1 << 24
 """More than 16 MiB without a finished unit are no translation; reading on would only fill the memory."""
 
 CHUNK_BYTES = 1 << 15
+
+MAX_NAMED = 1000
+"""Languages and states that one file may name; each is remembered."""
 
 LAST_PLAIN_LINE = 65_535
 """libxml2 keeps the line of an element up to here, and behind it that of the text next to it."""
@@ -72,9 +75,25 @@ def read_elements(path: Path, root: str, names: Collection[str]) -> Iterator[Any
     except etree.XMLSyntaxError as error:
         log = parser.feed_error_log.filter_from_fatals()
         line, why = (log[0].line, log[0].message) if log else (error.lineno or 1, error.msg)
-        raise DataError(f"{path}:{line}: is not well-formed XML ({why}); correct it there or export it again") from None
+        raise DataError(
+            f"{path}:{line}: is not well-formed XML ({shown(why.strip(), 200)}); correct it there or export it again"
+        ) from None
     if local_name(outermost) != root:
-        raise DataError(f"{path}: its outermost element is <{local_name(outermost)}>, expected <{root}>")
+        raise DataError(f"{path}: its outermost element is <{shown(local_name(outermost))}>, expected <{root}>")
+
+
+def remember(found: dict[Any, None], names: Iterable[Any], path: Path) -> None:
+    """Notes the languages or pairs of them that a file names.
+
+    Raises:
+        DataError: if it names more than any file does.
+    """
+    found.update(dict.fromkeys(names))
+    if len(found) > MAX_NAMED:
+        raise DataError(
+            f"{path}: names more than {MAX_NAMED:,} languages, such as {shown(next(reversed(found)))}; "
+            f"expected the few of a translation memory"
+        )
 
 
 def line_of(element: Any) -> int:
@@ -100,7 +119,7 @@ def text_of(element: Any, keep_tags: bool, path: Path) -> str:
     for child in element:
         if not isinstance(child.tag, str):  # comments are dropped by the parser, entities are not
             raise DataError(
-                f"{path}:{line_of(element)}: has the entity {child.text}, which is not looked up; "
+                f"{path}:{line_of(element)}: has the entity {shown(child.text)}, which is not looked up; "
                 f"expected the character itself"
             )
         parts += [_inline(child, keep_tags, path), child.tail or ""]

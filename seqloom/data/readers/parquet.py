@@ -1,14 +1,18 @@
 """Parquet, read by pyarrow, which is installed only where it is wanted."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from seqloom.data.readers.columns import languages_of, require_columns
+from seqloom.data.readers.compression import FREE_BYTES, MAX_EXPANSION
 from seqloom.data.readers.example import Example, Options
-from seqloom.errors import DataError
+from seqloom.data.readers.lines import MAX_LINE_BYTES
+from seqloom.errors import DataError, shown
 
-ROWS_AT_ONCE = 4096
+ROWS_AT_ONCE, BYTES_AT_ONCE = 4096, 1 << 26
+"""The fewer of both: a text that stands once in a file may be that of every row."""
 
 
 def read_parquet(path: Path, options: Options) -> Iterator[Example]:
@@ -25,16 +29,71 @@ def read_parquet(path: Path, options: Options) -> Iterator[Example]:
                 raise DataError(f"{path}: the column {name!r} holds {kind}, expected text")
         nested = not isinstance(outer, pyarrow.Schema)
         wanted = [f"translation.{name}" if nested else name for name in columns]
+        room = FREE_BYTES + MAX_EXPANSION * path.stat().st_size
+        _require_room(path, file.metadata, wanted, room)
         row = 0
         try:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted, use_threads=False):
+            for batch in _batches(path, file, wanted):
                 if nested:
                     batch = pyarrow.RecordBatch.from_struct_array(batch["translation"])
-                for src, tgt in zip(*(batch[name].to_pylist() for name in columns), strict=True):
+                sides = [batch[name] for name in columns]
+                longest = max(_longest(side) for side in sides)
+                if longest > MAX_LINE_BYTES:
+                    raise DataError(
+                        f"{path} row {row + 1}: the text here or soon after is longer than {MAX_LINE_BYTES:,} bytes, "
+                        f"expected a sentence"
+                    )
+                room -= batch.num_rows + sum(side.nbytes for side in sides)
+                if room < 0:
+                    raise _bomb(path)
+                for src, tgt in zip(*(side.to_pylist() for side in sides), strict=True):
                     row += 1
                     yield Example(src or "", tgt or "", row)
         except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-            raise DataError(f"{path} row {row + 1}: the data from here on is damaged ({error})") from None
+            raise DataError(f"{path} row {row + 1}: the data from here on is damaged ({shown(error, 200)})") from None
+
+
+def _require_room(path: Path, about: Any, columns: list[str], room: int) -> None:
+    """DataError if the columns are by their own account too large for such a small file."""
+    for group in range(about.num_row_groups):
+        chunks = map(about.row_group(group).column, range(about.num_columns))
+        room -= sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
+    if room < 0:
+        raise _bomb(path)
+
+
+def _bomb(path: Path) -> DataError:
+    return DataError(
+        f"{path}: each of its bytes becomes more than {MAX_EXPANSION} when it is unpacked, expected text, which "
+        f"becomes 3 to 10; write the file again uncompressed if it is meant to"
+    )
+
+
+def _batches(path: Path, file: Any, columns: list[str]) -> Iterator[Any]:
+    """Yields the rows, so many at once as can be held if all have the longest text of their dictionary."""
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    for group in range(file.num_row_groups):
+        longest = 1
+        with ParquetFile(path, read_dictionary=columns) as coded:
+            for first in islice(coded.iter_batches(1, [group], columns, use_threads=False), 1):
+                sides = [side for each in first.columns for side in _sides(each)]
+                longest = max(_longest(getattr(side, "dictionary", side)) for side in sides)
+        rows = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, longest)))
+        yield from file.iter_batches(rows, [group], columns, use_threads=False)
+
+
+def _sides(column: Any) -> list[Any]:
+    """A column of text, or those in a column of translations."""
+    return list(column.flatten()) if hasattr(column.type, "fields") else [column]
+
+
+def _longest(texts: Any) -> int:
+    """Bytes of the longest of an array of texts."""
+    from pyarrow import compute  # type: ignore[import-untyped]
+
+    texts = texts.dictionary_decode() if hasattr(texts, "dictionary_decode") else texts
+    return compute.max(compute.binary_length(texts)).as_py() or 0
 
 
 def parquet_languages(path: Path, options: Options) -> tuple[str, str]:
@@ -47,8 +106,8 @@ def parquet_languages(path: Path, options: Options) -> tuple[str, str]:
 def _open(path: Path) -> tuple[Any, Any]:
     """The library and the file."""
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
     except ImportError:
         raise DataError(
             f"{path}: Parquet is read by pyarrow, which is not installed; `pip install 'seqloom[parquet]'` adds it"
@@ -56,7 +115,7 @@ def _open(path: Path) -> tuple[Any, Any]:
     try:
         return pyarrow, ParquetFile(path)
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is not Parquet, or damaged ({error}); copy the file again") from None
+        raise DataError(f"{path}: is not Parquet, or damaged ({shown(error, 200)}); copy the file again") from None
 
 
 def _names(schema: Any) -> tuple[list[str], Any]:

@@ -10,12 +10,18 @@ from seqloom.data.languages import is_code, is_reversed
 from seqloom.data.readers.compression import open_bytes
 from seqloom.data.readers.example import Example, Options
 from seqloom.data.readers.lines import read_whole_lines
-from seqloom.errors import DataError
+from seqloom.errors import DataError, shown
 
 MAX_CHARACTERS = 1 << 26
 """polib holds a whole catalogue, in some ten times its size; larger ones are no catalogues of a program."""
 
+MAX_MESSAGES, MAX_MESSAGE_LINES = 500_000, 5_000
+"""polib keeps a message in 1.5 KB, and copies what it has of one with each further line."""
+
 HEADER_BYTES = 1 << 16
+MESSAGE = re.compile(r"\s*(?:#~\s*)?msgid\b")
+"""The line on which a message begins."""
+
 UNICODE = {"utf-8", "utf8", "us-ascii", "ascii", "charset"}
 """What a catalogue may be in; CHARSET is what stands in one that nobody has filled in."""
 
@@ -81,20 +87,28 @@ def _parse(path: Path) -> Any:
         charset = re.search(rb'^"Content-Type:[^\n]*charset=([\w.:-]+)', file.read(HEADER_BYTES), re.MULTILINE)
     if charset and charset[1].decode("ascii", "replace").lower() not in UNICODE:
         raise DataError(
-            f"{path}: is in {charset[1].decode('ascii', 'replace')} by its header, expected UTF-8; "
+            f"{path}: is in {shown(charset[1].decode('ascii', 'replace'))} by its header, expected UTF-8; "
             f"convert it first with `msgconv -t UTF-8`"
         )
     with TemporaryDirectory() as folder:
         # Unpacked, known to be UTF-8, and given by its name: in a text polib takes more characters for line ends.
         plain = Path(folder) / "plain.po"
-        size = 0
+        size = messages = lines = 0
         with open(plain, "w", encoding="utf-8", newline="") as copy:
-            for line in read_whole_lines(path):
+            for number, line in enumerate(read_whole_lines(path), start=1):
                 size += copy.write(line)
-                if size > MAX_CHARACTERS:
+                lines += 1
+                if "msgid" in line and MESSAGE.match(line):
+                    messages, lines = messages + 1, 0
+                if lines > MAX_MESSAGE_LINES:
                     raise DataError(
-                        f"{path}: has more than {MAX_CHARACTERS:,} characters, expected the messages of a program; "
-                        f"cut it into several files"
+                        f"{path}:{number}: the message here has more than {MAX_MESSAGE_LINES:,} lines, expected the "
+                        f"messages of a program"
+                    )
+                if size > MAX_CHARACTERS or messages > MAX_MESSAGES:
+                    most = f"{MAX_MESSAGES:,} messages" if messages > MAX_MESSAGES else f"{MAX_CHARACTERS:,} characters"
+                    raise DataError(
+                        f"{path}: has more than {most}, expected the messages of a program; cut it into several files"
                     )
         try:
             return polib.pofile(str(plain), encoding="utf-8")

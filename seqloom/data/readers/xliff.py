@@ -7,14 +7,18 @@ from typing import Any
 
 from seqloom.data.languages import is_reversed
 from seqloom.data.readers.example import Example, Options
-from seqloom.data.readers.markup import line_of, local_name, read_elements, text_of
-from seqloom.errors import DataError
+from seqloom.data.readers.markup import line_of, local_name, read_elements, remember, text_of
+from seqloom.errors import DataError, listed, shown
 
 UNITS_LOOKED_AT = 1000
 """Enough to know the languages of a file."""
 
 UNFINISHED = {"initial", "new"}
 """States of what is no translation yet; those that begin with ``needs-`` are none either."""
+
+NEEDS = {f"needs-{what}" for what in ("adaptation", "l10n", "translation")}
+NEEDS |= {f"needs-review-{what}" for what in ("adaptation", "l10n", "translation")}
+"""Those of them that there are; a file may make up others without end, and each reason is counted."""
 
 
 def read_xliff(path: Path, options: Options) -> Iterator[Example]:
@@ -29,7 +33,7 @@ def read_xliff(path: Path, options: Options) -> Iterator[Example]:
     found: dict[tuple[str, str], None] = {}
     for unit in _units(path):
         languages = _languages(unit)
-        found.setdefault(languages)
+        remember(found, [languages], path)
         turned = is_reversed(languages, wanted)
         for place, source, target, state in _segments(unit):
             texts = ["" if side is None else text_of(side, keep, path) for side in (source, target)]
@@ -37,7 +41,7 @@ def read_xliff(path: Path, options: Options) -> Iterator[Example]:
             if not texts[1].strip():
                 left_out = "no target"
             elif state in UNFINISHED or state.startswith("needs-"):
-                left_out = f"a target in state {state}"
+                left_out = f"a target in state {state if state in UNFINISHED | NEEDS else 'needs-...'}"
             elif turned is None:
                 left_out = f"the languages {_named(languages)}"
             segments, targets = segments + 1, targets + (left_out != "no target")
@@ -48,7 +52,7 @@ def read_xliff(path: Path, options: Options) -> Iterator[Example]:
         raise DataError(f"{path}: has {segments:,} segments and not one target; export it again with its translations")
     if segments and not fitting:
         raise DataError(
-            f"{path}: is in {', '.join(map(_named, found))}, expected {_named(wanted)}; "
+            f"{path}: is in {listed(list(map(_named, found)))}, expected {_named(wanted)}; "
             f"correct --src-lang and --tgt-lang, or leave the file out"
         )
 
@@ -67,14 +71,14 @@ def xliff_languages(path: Path, options: Options) -> tuple[str, str]:
     ]
     if found and len(fitting) != 1:
         raise DataError(
-            f"{path}: is in {', '.join(map(_named, found))}; say with --src-lang and --tgt-lang which is meant"
+            f"{path}: is in {listed(list(map(_named, found)))}; say with --src-lang and --tgt-lang which is meant"
         )
     src, tgt = fitting[0] if fitting else ("", "")
     return options.src_lang or src, options.tgt_lang or tgt
 
 
 def _named(languages: tuple[str, str]) -> str:
-    return "-".join(language or "?" for language in languages)
+    return "-".join(shown(language) or "?" for language in languages)
 
 
 def _units(path: Path) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from seqloom.data.tokenizers.tokenizer import (
 )
 from seqloom.data.tokenizers.words import Words
 from seqloom.errors import DataError, ModelFolderError
+from seqloom.files import read_bytes
 
 __all__ = [
     "BOS",
@@ -67,10 +68,7 @@ def load_tokenizer(source: Path | bytes, name: str = "tokenizer") -> Tokenizer:
     """
     if isinstance(source, Path):
         try:
-            size = source.stat().st_size
-            if size > MAX_FILE_BYTES:
-                raise ModelFolderError(f"{source}: has {size:,} bytes, expected a tokenizer of a few megabytes")
-            return load_tokenizer(source.read_bytes(), str(source))
+            return load_tokenizer(read_bytes(source, MAX_FILE_BYTES), str(source))
         except OSError as error:
             raise ModelFolderError(
                 f"{source}: cannot be read ({error.strerror}); the model folder is not whole"
@@ -85,7 +83,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
         UserError: naming the path.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, MAX_FILE_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); data.tokenizer_file names it") from None
     return (

@@ -25,7 +25,7 @@ from seqloom.data.tokenizers.tokenizer import (
     normalize,
     unknown_piece,
 )
-from seqloom.errors import ConfigError, DataError, ModelFolderError
+from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
 
 NUM_BYTES = 256
 
@@ -64,7 +64,7 @@ class SentencePiece:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, UnicodeDecodeError) as error:  # the latter quotes the damage
             raise ModelFolderError(
-                f"{name}: is not a SentencePiece model, or damaged ({error}); copy the model folder again"
+                f"{name}: is not a SentencePiece model, or damaged ({shown(error, 200)}); copy the model folder again"
             ) from None
         ids = [self._processor.pad_id(), self._processor.unk_id(), self._processor.bos_id(), self._processor.eos_id()]
         if ids != [PAD, UNK, BOS, EOS]:

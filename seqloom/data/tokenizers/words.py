@@ -16,11 +16,13 @@ from seqloom.data.tokenizers.tokenizer import (
     normalize,
     unknown_piece,
 )
-from seqloom.errors import ConfigError, DataError, ModelFolderError
+from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
+from seqloom.files import parse_json
 
 FORMAT = "seqloom words"
 VERSION = 1
 MAX_WORDS = 2_000_000
+MAX_BYTES = 1 << 26
 
 UNKNOWN = "⁇"
 """What an unknown word is shown as, SentencePiece's sign for it."""
@@ -89,7 +91,9 @@ class Words:
     def from_bytes(cls, content: bytes, name: str) -> "Words":
         """Reads what ``to_bytes`` wrote, trusting nothing in it."""
         try:
-            about = json.loads(content)
+            if len(content) > MAX_BYTES:
+                raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+            about = parse_json(content)
             if about["format"] != FORMAT or about["version"] != VERSION:
                 raise ValueError(f"the format is {about['format']!r}, version {about['version']!r}")
             words = [_checked(word) for word in about["words"]]
@@ -98,9 +102,9 @@ class Words:
                 raise ValueError(f"more than {MAX_WORDS:,} words")
             if len({*SPECIAL_PIECES, *words, *(piece for piece, _ in added)}) < NUM_SPECIAL + len(words) + len(added):
                 raise ValueError("a word stands in it twice")
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise ModelFolderError(
-                f"{name}: is not a vocabulary of words, or damaged ({error}); copy the model folder again"
+                f"{name}: is not a vocabulary of words, or damaged ({shown(error, 200)}); copy the model folder again"
             ) from None
         return cls(words, added)
 

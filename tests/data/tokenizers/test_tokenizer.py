@@ -270,7 +270,7 @@ def test_a_file_that_is_much_too_large_is_not_read(tmp_path):
     path = Path(tmp_path / "src.model")
     with open(path, "wb") as file:
         file.truncate((1 << 28) + 1)
-    with pytest.raises(ModelFolderError, match=r"src\.model: has 268,435,457 bytes, expected .* a few megabytes$"):
+    with pytest.raises(ModelFolderError, match=r"src\.model: cannot be read \(has 268,435,457 bytes, more than"):
         load_tokenizer(path)
 
 

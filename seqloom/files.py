@@ -1,0 +1,151 @@
+"""Small files: read with nothing in them trusted, written whole or not at all.
+
+What is no regular file, too large or nested too deeply is refused before it is waited for or fills
+the memory. Who reads a file says in a sentence of its own what was expected in it.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MAX_JSON_BYTES = 1 << 24
+
+MAX_JSON_DEPTH = 64
+"""Lists and objects in one another; what is written here has five."""
+
+MAX_INTEGER = 1 << 64
+
+
+class NotRead(OSError):
+    """A file that is there and is not read; the message says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def require_regular(path: Path, most: int | None = None) -> int:
+    """The size of a file that can be read to an end; links are followed.
+
+    Raises:
+        OSError: if it is a pipe, a device or a folder, has more than ``most`` bytes, or is not there.
+    """
+    try:
+        about = os.stat(path)
+    except ValueError as error:  # a null character in its name
+        raise NotRead(str(error)) from None
+    if not stat.S_ISREG(about.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+        raise NotRead(f"is {kinds.get(stat.S_IFMT(about.st_mode), 'a device')}, not a file")
+    if most is not None and about.st_size > most:
+        raise NotRead(f"has {about.st_size:,} bytes, more than {most:,}")
+    return about.st_size
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """The content of a file.
+
+    Raises:
+        OSError: for one that :func:`require_regular` refuses.
+    """
+    require_regular(path, most)
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:  # it grows, or does not tell its size
+        raise NotRead(f"has more than {most:,} bytes")
+    return content
+
+
+def read_json(path: Path, most: int = MAX_JSON_BYTES) -> Any:
+    """What a JSON file holds; numbers in it are finite and lists not deeper than ``MAX_JSON_DEPTH``.
+
+    Raises:
+        OSError: for one that :func:`require_regular` refuses.
+        ValueError: if it is not such JSON.
+    """
+    return parse_json(read_bytes(path, most))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """The same of what was read already; ValueError if it is not such JSON."""
+    text = content if isinstance(content, str) else content.decode("utf-8")  # json itself would let halves pass
+    try:
+        found = json.loads(text, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [found]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return found
+    raise ValueError("it is nested too deeply")
+
+
+def _inside(value: Any) -> Any:
+    """The lists and objects right in a value."""
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [inner for inner in values if isinstance(inner, dict | list)]
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not abs(number) < float("inf"):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > len(str(-MAX_INTEGER)) or abs(int(text)) > MAX_INTEGER:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a small file whole or not at all. A link at ``path`` is replaced, and not what it leads to."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)  # left by a kill, or a link that somebody has put there
+    with open(new, "x", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(new, path)
+
+
+@contextmanager
+def lines_rewritten(path: Path, most: int) -> Iterator[tuple[Iterator[bytes], Callable[[bytes], object]]]:
+    """The lines of a file with their ends, none with more than ``most`` bytes, and how to keep one of them.
+
+    Lines that are longer, or not kept, are gone when the block is left. One line is held at a time.
+
+    Raises:
+        OSError: for a file that :func:`require_regular` refuses.
+    """
+    require_regular(path)
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(path, "rb") as old, open(new, "xb") as file:
+        yield _lines(old, most), file.write
+    os.replace(new, path)
+
+
+def _lines(file: BinaryIO, most: int) -> Iterator[bytes]:
+    whole = True  # whether what comes next is the beginning of a line
+    while line := file.readline(most):
+        ends = line.endswith(b"\n")
+        if whole and (ends or len(line) < most):
+            yield line
+        whole = ends
+
+
+def links_out(folder: Path) -> Iterator[Path]:
+    """The links in a folder, at any depth, that lead out of it: what is written there lands elsewhere."""
+    inside = folder.resolve()
+    for parent, folders, files in os.walk(inside):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):  # a circle is no error
+                yield folder / path.relative_to(inside)

@@ -1,0 +1,122 @@
+"""Small files: nothing in them trusted, nothing written through a link, nothing waited for."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from seqloom.errors import listed, shown
+from seqloom.files import (
+    MAX_JSON_DEPTH,
+    lines_rewritten,
+    links_out,
+    parse_json,
+    read_bytes,
+    read_json,
+    require_regular,
+    write_text,
+)
+
+needs_links = pytest.mark.skipif(os.name == "nt", reason="links and pipes need rights there")
+
+
+@pytest.mark.parametrize(
+    "content", ["1" * 22, "-" + "9" * 5000, str(2**64 + 1), "1e999", "-1e999", "NaN", "[Infinity]", '{"a": -Infinity}']
+)
+def test_numbers_without_measure(content: str) -> None:
+    with pytest.raises(ValueError, match=r"is no finite number|is too large a number"):
+        parse_json(content)
+
+
+def test_what_is_written_here_is_read() -> None:
+    value = {"a": [1, -(2**64), 2**64, 0.1, 1e308, "ü", None, True, {"b": []}]}
+    assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("content", [b'"\xed\xa0\x80"', b"\xff", '{"step": 1}'.encode("utf-16"), b"\xef\xbb\xbf1"])
+def test_json_is_utf8(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"utf-8|BOM"):
+        parse_json(content)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 900, 100_000])
+def test_deep_nesting(opening: str, depth: int) -> None:
+    closing = "]" if opening == "[" else "}"
+    with pytest.raises(ValueError, match="it is nested too deeply"):
+        parse_json(opening * (depth - 1) + "[]" + closing * (depth - 1))
+    assert parse_json(opening * (MAX_JSON_DEPTH - 2) + "[]" + closing * (MAX_JSON_DEPTH - 2))
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # takes no room on the disk
+    for read in (read_bytes, read_json):
+        with pytest.raises(OSError, match=r"^has 1,099,511,627,776 bytes, more than 101$"):
+            read(path, 101)
+
+
+@needs_links
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name, what in {"pipe": "a pipe", "link": "a device", ".": "a folder"}.items():
+        with pytest.raises(OSError, match=rf"^is {what}, not a file$"):
+            read_bytes(tmp_path / name, 101)
+    with pytest.raises(OSError, match="null"):
+        require_regular(tmp_path / "a\0b")
+
+
+@needs_links
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("all my work")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.json", "a.json.new"):
+        (folder / name).symlink_to(precious)
+    write_text(folder / "a.json", "new")
+    assert precious.read_text() == "all my work"
+    assert (folder / "a.json").read_text() == "new"
+    assert os.listdir(folder) == ["a.json"]
+    (folder / "a.json.new").symlink_to(precious)
+    with lines_rewritten(folder / "a.json", 7) as (lines, keep):
+        keep(next(lines))
+    assert precious.read_text() == "all my work"
+    assert (folder / "a.json").read_text() == "new"
+
+
+@needs_links
+def test_links_that_lead_out_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "model").mkdir(parents=True)
+    (folder / "within").symlink_to("model")
+    (folder / "circle").symlink_to("circle")
+    assert list(links_out(folder)) == []
+    (folder / "model" / "out").symlink_to(tmp_path)
+    (folder / "gone").symlink_to("../nowhere")
+    assert sorted(links_out(folder)) == [folder / "gone", folder / "model" / "out"]
+    (tmp_path / "alias").symlink_to(folder)  # the user's own way to it
+    assert sorted(links_out(tmp_path / "alias")) == [tmp_path / "alias" / "gone", tmp_path / "alias" / "model" / "out"]
+
+
+def test_long_lines_are_dropped_without_being_held(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n" + b"x" * 50 + b"\ntwo\n" + b"y" * 11 + b"\n" + b"1234567890\n" + b"end")
+    with lines_rewritten(path, 11) as (lines, keep):
+        found = list(lines)
+        for line in found:
+            keep(line)
+    assert found == [b"one\n", b"two\n", b"1234567890\n", b"end"]
+    assert path.read_bytes() == b"one\ntwo\n1234567890\nend"
+
+
+def test_what_is_quoted_steers_no_terminal() -> None:
+    assert shown("a\x1b[31m\n\u202e\0b") == r"a\x1b[31m\n\u202e\x00b"
+    assert shown("é中 😀") == "é中 😀"
+    assert shown("x" * 100, 7) == "x" * 7 + "..."
+    assert shown("x" * 7, 7) == "x" * 7
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(range(1012)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1,002 more"

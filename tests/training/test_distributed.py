@@ -1,0 +1,150 @@
+"""Several processes train the model that one would, and none is left hanging."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from seqloom.training.distributed import ALONE
+from tests.training.test_run import run
+
+COMMAND = (
+    "import sys, json; from seqloom.training.session import train_session; from pathlib import Path; import torch; \
+torch.set_num_threads(1); train_session(Path(sys.argv[1]), 'translate', flags=json.loads(sys.argv[2]))"
+)
+
+
+def start_all(count: int, folder: Path, settings: dict[str, Any]) -> "list[subprocess.Popen[str]]":
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(folder), json.dumps(settings)],
+            env={**os.environ, **{key: str(value) for key, value in shared.items()}, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def run_all(count: int, folder: Path, settings: dict[str, Any]) -> list[str]:
+    processes = start_all(count, folder, settings)
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, "\n".join(said)
+    return said
+
+
+def gradients(folder: Path) -> dict[str, torch.Tensor]:
+    """Those of the first update, of which Adam keeps a share as its first moment. Weights tell less: Adam makes a step
+    of any gradient, also of one that is nothing but rounding."""
+    tensors = load_file(folder / "checkpoints" / "step-1" / "optimizer.safetensors")
+    return {name: value.clone() for name, value in tensors.items() if name.endswith("/exp_avg")}
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    return [(record["step"], record["loss"]) for record in records if "loss" in record]
+
+
+def require_same_course(one: Path, other: Path) -> None:
+    a, b = losses(one), losses(other)
+    assert [step for step, _ in a] == [step for step, _ in b]
+    assert [loss for _, loss in a] == pytest.approx([loss for _, loss in b], rel=1e-2)  # rounding grows on the way
+
+
+@pytest.fixture
+def settings(toy_settings: dict[str, Any]) -> dict[str, Any]:
+    return {**toy_settings, "training.precision": "float32", "training.steps": 13}
+
+
+MANY = [(2, 1), (2, 2), pytest.param(3, 1, marks=pytest.mark.slow), pytest.param(4, 1, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(("count", "workers"), MANY)
+def test_the_update_is_that_of_one_process(tmp_path: Path, settings: dict[str, Any], count: int, workers: int) -> None:
+    # With dropout, on batches of which some have fewer rows than there are processes, and of different lengths.
+    settings = {**settings, "training.steps": 1}
+    run(tmp_path / "one", settings, training__workers=count * workers)
+    said = run_all(count, tmp_path / "many", {**settings, "training.workers": workers})
+    one, many = gradients(tmp_path / "one"), gradients(tmp_path / "many")
+    torch.testing.assert_close(one, many, rtol=1e-4, atol=1e-7)
+    assert "Run folder" in said[0]
+    assert not any(said[1:]), "one process tells, and no more"
+    run(tmp_path / "one", settings, training__workers=count * workers, training__steps=13)
+    run_all(count, tmp_path / "many", {**settings, "training.workers": workers, "training.steps": 13})
+    require_same_course(tmp_path / "one", tmp_path / "many")
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {**settings, "model.dropout": 0.0}
+    run(tmp_path / "one", settings, training__steps=7)
+    run(tmp_path / "one", settings)
+    folder = tmp_path / "run"
+    run_all(2, folder, {**settings, "training.steps": 7})
+    assert "finished (7 steps)" in run_all(2, folder, {**settings, "training.steps": 7})[0]
+    run(folder, settings)
+    require_same_course(tmp_path / "one", folder)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_one_that_dies_ends_the_others_and_the_run_resumes(
+    tmp_path: Path, settings: dict[str, Any], victim: int
+) -> None:
+    settings = {**settings, "training.steps": 100_000, "training.checkpoint_every": 5}
+    folder = tmp_path / "run"
+    processes = start_all(2, folder, settings)
+    while not (folder / "checkpoints" / "step-5").is_dir():
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+    processes[victim].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    said = [process.communicate(timeout=30)[1] for process in processes]
+    assert time.monotonic() - killed < 30
+    assert processes[1 - victim].returncode == 1
+    assert "Traceback" not in said[1 - victim]
+    step = max(int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-*[0-9]"))
+    again = start_all(2, folder, settings)
+    while not (folder / "checkpoints" / f"step-{step + 5}").is_dir():
+        assert all(process.poll() is None for process in again)
+        time.sleep(0.01)
+    again[0].send_signal(signal.SIGINT)
+    said = [process.communicate(timeout=60)[1] for process in again]
+    assert "Resuming at step" in said[0]
+    assert "Stopping after this step and saving" in said[0]
+
+
+def test_an_error_is_said_once(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {**settings, "data.src": [str(tmp_path / "missing")]}
+    processes = start_all(2, tmp_path / "run", settings)
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert all(process.returncode for process in processes)
+    assert "missing" in said[0]
+    assert not said[1]
+
+
+def test_alone_nothing_is_added() -> None:
+    assert ALONE.added([3, 0.5]) == [3, 0.5]
+    weight = torch.nn.Parameter(torch.ones(2))
+    ALONE.add_gradients([weight])
+    assert weight.grad is None
+    ALONE.tell({})
+
+
+def test_a_budget_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {key: value for key, value in settings.items() if key != "training.steps"}
+    processes = start_all(2, tmp_path / "run", {**settings, "training.budget": "1m"})
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert "a budget is that of one process, got several; give --steps" in said[0]
+    assert all(process.returncode for process in processes)
