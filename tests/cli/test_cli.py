@@ -28,7 +28,7 @@ class Standard:
         self.buffer = io.BytesIO(content)
 
 
-COMMANDS = ["train", "translate", "evaluate", "score", "compare", "distill", "export", "import", "info", "config"]
+COMMANDS = "check train translate evaluate score compare distill export import info config".split()
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_help_names_every_command(seqloom: Any) -> None:
 def test_every_command_explains_itself(seqloom: Any, command: str) -> None:
     result = seqloom(command, "--help")
     assert result.status == 0
-    assert any(argument in result.out for argument in ("RUN", "TASK", "{A}", "FOLDER"))
+    assert any(argument in result.out for argument in ("RUN", "TASK", "{A}", "FOLDER", "--src"))
 
 
 def test_version(seqloom: Any) -> None:

@@ -80,6 +80,7 @@ def test_through_the_command(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     chosen = [line for line in LINES.values() if len(line) < SHORT]
+    monkeypatch.setattr("seqloom.training.process.arrange", lambda threads: None)  # this process has other tests
     monkeypatch.setattr("sys.argv", ["seqloom", "translate", str(toy_run), "--engine", engine, "--guard", guard])
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("".join(f"{line}\n" for line in chosen).encode())))
     with pytest.raises(SystemExit) as ended:

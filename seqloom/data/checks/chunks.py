@@ -154,7 +154,7 @@ def _paired_anew(
     src: Iterator[_Line], tgt: Iterator[_Line], shifts: Sequence[Shift], margin: int
 ) -> Iterator[tuple[_Line, _Line]]:
     source = _Line(0, "", True)
-    shift, coming = 0, list(shifts)
+    shift, coming, taken = 0, list(shifts), 0
     for target in tgt:
         if coming and target.number >= coming[0].line:
             shift = coming.pop(0).shift
@@ -165,7 +165,8 @@ def _paired_anew(
             if following is None:
                 return
             source = following
-        if source.number == target.number + shift:
+        if source.number == target.number + shift > taken:  # not the partner of a line before
+            taken = source.number
             yield source, target
 
 

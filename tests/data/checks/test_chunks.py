@@ -95,13 +95,17 @@ def test_a_line_longer_than_any_sentence_is_refused(tmp_path, monkeypatch):
     st.integers(20, 60), st.lists(st.tuples(st.integers(0, 59), st.booleans()), max_size=3, unique_by=lambda x: x[0])
 )
 def test_lines_out_of_step_are_paired_anew(tmp_path_factory, size, deleted):
-    """However lines were deleted: with the true shifts, exactly the true pairs come back."""
+    """However lines were deleted: with the true shifts, exactly the true pairs come back.
+
+    A shift is that of a line with a partner, and begins with the lines before it that have none.
+    """
     src = [n for n in range(size) if (n, True) not in deleted]
     tgt = [n for n in range(size) if (n, False) not in deleted]
     shifts, before = [], 0
-    for row, number in enumerate(tgt):
-        shift = sum(each < number for each in src) - row
-        if shift != before and number in src:
+    for row in range(len(tgt)):
+        partnered = next((number for number in tgt[row:] if number in src), None)
+        shift = before if partnered is None else src.index(partnered) - tgt.index(partnered)
+        if shift != before:
             shifts.append(Shift(row + 1, shift))
             before = shift
     folder = tmp_path_factory.mktemp("anew")
