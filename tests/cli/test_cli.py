@@ -28,7 +28,19 @@ class Standard:
         self.buffer = io.BytesIO(content)
 
 
-COMMANDS = "check train translate evaluate score compare distill export import info config".split()
+COMMANDS = [
+    "check",
+    "train",
+    "translate",
+    "evaluate",
+    "score",
+    "compare",
+    "distill",
+    "export",
+    "import",
+    "info",
+    "config",
+]
 
 
 @pytest.fixture
