@@ -73,10 +73,18 @@ class PairBatch:
         return self.src, self.tgt, self.targets, self.real
 
 
-def collate(pairs: Pairs, rows: NDArray[np.int64]) -> PairBatch:
-    """The pairs ``rows`` as one batch."""
+ALL = slice(None)
+
+
+def collate(pairs: Pairs, rows: NDArray[np.int64], taken: slice = ALL) -> PairBatch:
+    """The pairs ``rows`` as one batch; or those ``taken`` of them, as wide as if it were all."""
     rows = np.asarray(rows, dtype=np.int64)
-    src, targets = pairs.src.padded(rows, PAD, after=EOS), pairs.tgt.padded(rows, PAD, after=EOS)
+    longest = [int(side.lengths[rows].max(initial=0)) for side in (pairs.src, pairs.tgt)]
+    rows = rows[taken]
+    src, targets = (
+        side.padded(rows, PAD, after=EOS, longest=most)
+        for side, most in zip((pairs.src, pairs.tgt), longest, strict=True)
+    )
     tgt = np.full_like(targets, BOS)
     tgt[:, 1:] = np.where(targets[:, :-1] == EOS, PAD, targets[:, :-1])
     return _batch(torch.from_numpy(src), torch.from_numpy(tgt), torch.from_numpy(targets), rows)

@@ -158,7 +158,7 @@ class TrainingBatches:
                 if self.position >= len(batches) // 2:
                     self._begin_plan(self.epoch + 1)
                 self.position += 1
-                yield collate(pairs, batches[self.position - 1][self._taken])
+                yield collate(pairs, batches[self.position - 1], self._taken)
             self.epoch += 1
             self.position = 0
 

@@ -127,12 +127,20 @@ class Sentences:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
     def padded(
-        self, rows: NDArray[np.int64], pad: int, before: int | None = None, after: int | None = None
+        self,
+        rows: NDArray[np.int64],
+        pad: int,
+        before: int | None = None,
+        after: int | None = None,
+        longest: int = 0,
     ) -> NDArray[np.int64]:
-        """Sentences ``rows`` as one [B, T] array, with a token put before and after each."""
+        """Sentences ``rows`` as one [B, T] array, with a token put before and after each.
+
+        There is room for ``longest`` tokens at least, where others need that.
+        """
         lengths = self.lengths[rows]
         extra = (before is not None) + (after is not None)
-        out = np.full((len(rows), int(lengths.max(initial=0)) + extra), pad, dtype=np.int64)
+        out = np.full((len(rows), int(lengths.max(initial=longest)) + extra), pad, dtype=np.int64)
         column = np.arange(out.shape[1]) - (before is not None)
         inside = (column >= 0) & (column < lengths[:, None])
         if self._descriptor is None:
