@@ -60,7 +60,7 @@ class Side(NamedTuple):
     begun: Any
     ended: Any
 
-    def padded(self, rows: Any, pad: int, before: int | None = None, after: int | None = None) -> Any:
+    def padded(self, rows: Any, pad: int, before: int | None = None, after: int | None = None, **taken: slice) -> Any:
         return self.begun if after is None else self.ended
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from seqloom.data.corpus import Sentences
+from seqloom.data.corpus import ALL, Sentences
 from seqloom.data.tokenizers import BOS, EOS, PAD
 
 
@@ -73,21 +73,13 @@ class PairBatch:
         return self.src, self.tgt, self.targets, self.real
 
 
-ALL = slice(None)
-
-
 def collate(pairs: Pairs, rows: NDArray[np.int64], taken: slice = ALL) -> PairBatch:
-    """The pairs ``rows`` as one batch; or those ``taken`` of them, as wide as if it were all."""
+    """The pairs ``rows`` as one batch; or the part of it that is ``taken``, as wide as the whole."""
     rows = np.asarray(rows, dtype=np.int64)
-    longest = [int(side.lengths[rows].max(initial=0)) for side in (pairs.src, pairs.tgt)]
-    rows = rows[taken]
-    src, targets = (
-        side.padded(rows, PAD, after=EOS, longest=most)
-        for side, most in zip((pairs.src, pairs.tgt), longest, strict=True)
-    )
+    src, targets = (side.padded(rows, PAD, after=EOS, taken=taken) for side in (pairs.src, pairs.tgt))
     tgt = np.full_like(targets, BOS)
     tgt[:, 1:] = np.where(targets[:, :-1] == EOS, PAD, targets[:, :-1])
-    return _batch(torch.from_numpy(src), torch.from_numpy(tgt), torch.from_numpy(targets), rows)
+    return _batch(torch.from_numpy(src), torch.from_numpy(tgt), torch.from_numpy(targets), rows[taken])
 
 
 def _batch(src: Tensor, tgt: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> PairBatch:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqloom.data.batch import PairBatch, Pairs, collate
-from seqloom.data.corpus import Corpus
+from seqloom.data.corpus import ALL, Corpus
 from seqloom.errors import DataError
 
 ResultT = TypeVar("ResultT")
@@ -115,7 +115,7 @@ class TrainingBatches:
         self.resample = resample
         self.epoch = 0
         self.position = 0
-        self._taken = slice(None)
+        self._taken = ALL
         # The end token counts.
         longest = np.maximum(corpus.src.lengths, corpus.tgt.lengths) + 1
         if len(longest) and longest.max() > batch_tokens:

@@ -34,6 +34,8 @@ ResultT = TypeVar("ResultT")
 
 SIDES = "src", "tgt"
 
+ALL = slice(None)
+
 DTYPES = "<u2", "<u4"
 """Of token ids."""
 
@@ -132,15 +134,17 @@ class Sentences:
         pad: int,
         before: int | None = None,
         after: int | None = None,
-        longest: int = 0,
+        taken: slice = ALL,
     ) -> NDArray[np.int64]:
         """Sentences ``rows`` as one [B, T] array, with a token put before and after each.
 
-        There is room for ``longest`` tokens at least, where others need that.
+        If only some of them are ``taken``, the others are not read, and the array is as wide as with them.
         """
         lengths = self.lengths[rows]
+        width = int(lengths.max(initial=0))
+        rows, lengths = rows[taken], lengths[taken]
         extra = (before is not None) + (after is not None)
-        out = np.full((len(rows), int(lengths.max(initial=longest)) + extra), pad, dtype=np.int64)
+        out = np.full((len(rows), width + extra), pad, dtype=np.int64)
         column = np.arange(out.shape[1]) - (before is not None)
         inside = (column >= 0) & (column < lengths[:, None])
         if self._descriptor is None:

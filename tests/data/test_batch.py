@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from seqloom.data.batch import collate
@@ -32,3 +33,16 @@ def test_a_batch_moves_as_a_whole(tmp_path):
     moved = batch.to(torch.device("meta"))
     assert {each.device.type for each in (moved.src, moved.tgt, moved.targets, moved.real)} == {"meta"}
     assert moved.rows is batch.rows
+
+
+@pytest.mark.parametrize("of", [2, 3, 7])
+def test_the_parts_of_a_batch_are_its_rows_by_turns_and_as_wide(tmp_path, of):
+    corpus = store(tmp_path, [("5 6 7", "8"), ("9", "10 11"), ("12 13", "14"), ("15", "16 17 18 19")])
+    rows = np.array([3, 0, 2])
+    whole = collate(corpus, rows)
+    for part in range(of):
+        found = collate(corpus, rows, slice(part, None, of))
+        for name in ("src", "tgt", "targets"):
+            assert getattr(found, name).tolist() == getattr(whole, name)[part::of].tolist()
+            assert getattr(found, name).shape[1] == getattr(whole, name).shape[1]
+        assert found.rows.tolist() == rows[part::of].tolist()
