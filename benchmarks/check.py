@@ -31,7 +31,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from seqloom.data.checks.doctor import Diagnosis, check
+from seqloom.data.checks.diagnosis import Diagnosis
+from seqloom.data.checks.doctor import check
 from seqloom.data.checks.findings import Severity
 from seqloom.data.checks.overlap import held_against
 from seqloom.data.readers import Group, read_lines

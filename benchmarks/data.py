@@ -17,7 +17,6 @@ Room needed on the disk for each million pairs: 0.35 GB, given back at the end.
 import argparse
 import gzip
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -36,8 +35,9 @@ from numpy.typing import NDArray
 
 from seqloom.config import DataConfig
 from seqloom.data.readers import read_lines
+from seqloom.machine import cores
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = cores()
 BLOCK = 100_000
 ZIPF = 1.05
 """The frequency of the n-th word is to n to the power of minus this."""

@@ -1,16 +1,21 @@
-"""Small files: read with nothing in them trusted, written whole or not at all.
+"""Files and folders: read with nothing in them trusted, written whole or not at all.
 
 What is no regular file, too large or nested too deeply is refused before it is waited for or fills
 the memory. Who reads a file says in a sentence of its own what was expected in it.
 """
 
+import ctypes
 import json
 import os
+import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from seqloom.errors import UserError
 
 MAX_JSON_BYTES = 1 << 24
 
@@ -149,3 +154,70 @@ def links_out(folder: Path) -> Iterator[Path]:
             path = Path(parent, name)
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):  # a circle is no error
                 yield folder / path.relative_to(inside)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which stands at ``out`` when all of it was written, and is gone otherwise.
+
+    Raises:
+        UserError: if ``out`` is in use.
+    """
+    require_free(out)
+    out = out.resolve()
+    new = out.with_name(f"{out.name}.new-{os.getpid()}")
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        new.mkdir(parents=True)
+        yield new
+        flush_to_disk(new)
+        if out.exists():
+            out.rmdir()
+        os.rename(new, out)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def require_free(out: Path) -> None:
+    """UserError if there is something at ``out`` already, other than an empty folder."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is there already, and nothing is overwritten; give a new folder, or an empty one")
+
+
+def flush_to_disk(folder: Path) -> None:
+    """Waits until the files of a folder would survive a power cut."""
+    for path in folder.iterdir():
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Makes ``new`` stand at ``path``; what stood there goes. At no moment is there nothing."""
+    if not path.exists():
+        os.rename(new, path)
+        return
+    old = new
+    if not _exchange(new, path):  # the system cannot swap: a short moment without the folder
+        old = path.with_name(f"{path.name}.old-{os.getpid()}")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+        os.rename(new, path)
+    if old.is_symlink():  # what it leads to is somebody else's
+        old.unlink()
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swaps two folders in one step, where the system has a call for it."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "linux":
+            at_cwd, exchange = -100, 2
+            return bool(libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0)
+        if sys.platform == "darwin":
+            swap = 2
+            return bool(libc.renamex_np(os.fsencode(a), os.fsencode(b), swap) == 0)
+    except (OSError, AttributeError, TypeError):
+        pass
+    return False

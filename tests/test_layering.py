@@ -24,7 +24,7 @@ BELOW_PIPELINE = BELOW_TASKS | {"tasks", "export", "memory"}
 # The names on the right of a room are all that it may import of seqloom, beside itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "machine": set(),
     "config": {"errors", "files"},
     # Three that know nothing of one another.

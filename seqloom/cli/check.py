@@ -55,11 +55,12 @@ def command(
     """
     from seqloom.data.checks.doctor import check
     from seqloom.data.checks.findings import Severity
-    from seqloom.data.checks.fix import require_new_folder, write_fixed
+    from seqloom.data.checks.fix import write_fixed
     from seqloom.data.checks.overlap import held_against
     from seqloom.data.checks.report import as_json, as_text, require_format, write_report
     from seqloom.data.readers import Options, PairFiles
     from seqloom.errors import DataError
+    from seqloom.files import require_free
 
     languages = src_lang or "", tgt_lang or ""
     files = PairFiles(src or (), tgt or (), data or (), name="checking")
@@ -68,7 +69,7 @@ def command(
     for path in report or ():
         require_format(path)
     if fix:
-        require_new_folder(fix)
+        require_free(fix)
     groups = files.reading([Options(*languages)] * len(files.groups)).groups
 
     told = 0

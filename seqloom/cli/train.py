@@ -1,7 +1,6 @@
 """seqloom train"""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -74,12 +73,12 @@ def command(
         restart()
     started = time.perf_counter()  # a budget pays for the imports, too
     from seqloom.tasks.folder import read_config
-    from seqloom.training.distributed import is_first, processes_here
+    from seqloom.training.distributed import is_first, threads_each
     from seqloom.training.loop import Stopped
     from seqloom.training.process import arrange
     from seqloom.training.session import train_session
 
-    arrange(threads or (max(1, (os.cpu_count() or 1) // processes_here()) if processes_here() > 1 else None))
+    arrange(threads or threads_each())
     flags = options.flags_of(context) | {
         "data.strict": strict or None,
         "training.steps": steps,

@@ -28,6 +28,7 @@ from seqloom.data.readers import Example, origin
 from seqloom.data.tokenizers import Encoder
 from seqloom.errors import DataError
 from seqloom.files import read_json, require_regular
+from seqloom.machine import cores
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -328,7 +329,7 @@ def _chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int,
 
 def _in_threads(work: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Iterator[ResultT]:
     """``work`` of each item, in their order: a thread for each core is at it while others are read and stored."""
-    threads = _cores()
+    threads = cores()
     pool = ThreadPoolExecutor(threads, "tokenizer")
     at_work: deque[Future[ResultT]] = deque()
     try:
@@ -340,11 +341,6 @@ def _in_threads(work: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Ite
             yield at_work.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def require_pairs(corpus: Corpus, name: str, dropped: Dropped) -> None:

@@ -82,6 +82,17 @@ class Direction(NamedTuple):
         return cls(*found.groups())
 
 
+LOOK_ALIKE = (
+    {"no", "nb", "nn", "da"},
+    {"hr", "sr", "bs", "sh"},
+    {"id", "ms"},
+    {"cs", "sk"},
+    {"pt", "gl"},
+    {"hi", "mr"},
+)
+"""Languages that are taken for one another."""
+
+
 def is_code(text: str) -> bool:
     """Whether a text is written like a code, such as ``en``, ``zh_Hant-TW`` or ``sr@latin``."""
     return re.fullmatch(r"[A-Za-z]{2,8}([-_@.][A-Za-z0-9]{1,8})*", text.strip()) is not None
@@ -95,6 +106,21 @@ def subtags(language: str) -> list[str]:
 def same_language(one: str, other: str) -> bool:
     """Whether one code is the other or names it more narrowly: ``zh`` and ``zh-CN``, not ``zh-CN`` and ``zh-TW``."""
     return all(a == b for a, b in zip(subtags(one), subtags(other), strict=False))
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two codes mean one language, or two that are taken for one another."""
+    return same_language(one, other) or any({subtags(one)[0], subtags(other)[0]} <= group for group in LOOK_ALIKE)
+
+
+def is_other_way_round(src: str, tgt: str, declared: tuple[str, str]) -> bool:
+    """Whether the languages that were told are those ``declared``, but in each other's place."""
+    return (
+        bool(src and tgt and all(declared))
+        and not alike(*declared)
+        and alike(src, declared[1])
+        and alike(tgt, declared[0])
+    )
 
 
 def find_language(wanted: str, found: Collection[str]) -> list[str]:

@@ -12,8 +12,9 @@ from seqloom.config import ModelConfig
 from seqloom.data.tokenizers import BOS, EOS, UNK, SentencePiece
 from seqloom.export.shortlist import Shortlist, write_vmap
 from seqloom.export.store import ABOUT, SHORTLIST, Export, make_export
+from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.folder import ModelFolder, new_folder
+from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 

@@ -15,9 +15,9 @@ from seqloom.data.tokenizers import BOS, EOS, NUM_SPECIAL, PAD, UNK, SentencePie
 from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
 from seqloom.errors import ModelFolderError, UserError, shown
 from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
-from seqloom.files import read_bytes, read_json
+from seqloom.files import new_folder, read_bytes, read_json, require_free
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.tasks.folder import new_folder, read_tensors, require_free, write_model
+from seqloom.tasks.folder import read_tensors, write_model
 from seqloom.tasks.setup import TranslatorSetup, least_weights
 
 LONGEST_SOURCE = 256

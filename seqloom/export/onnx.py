@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.data.tokenizers import BOS, EOS, PAD
+from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.transformer import DecoderState
-from seqloom.tasks.folder import new_folder
 from seqloom.tasks.setup import TranslatorSetup
 
 

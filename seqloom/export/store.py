@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.errors import ModelFolderError
-from seqloom.files import read_json
-from seqloom.tasks.folder import WEIGHTS, ModelFolder, flush_to_disk, put_in_place, sha256
+from seqloom.files import flush_to_disk, put_in_place, read_json
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, sha256
 
 FORMAT_VERSION = 1
 ABOUT = "export.json"

@@ -14,10 +14,10 @@ from seqloom.export.huggingface import write_huggingface
 from seqloom.export.onnx import write_onnx
 from seqloom.export.shortlist import learn_shortlist
 from seqloom.export.store import SHORTLIST, Export, find_export, make_export
+from seqloom.files import require_free
 from seqloom.pipeline.engines import read_translator
 from seqloom.pipeline.probe import choose
 from seqloom.pipeline.quantization import Proof, prove, read_measured, require_accepted, require_type
-from seqloom.tasks.folder import require_free
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 

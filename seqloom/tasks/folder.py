@@ -6,22 +6,18 @@ model.safetensors   the weights
 README.md           the model card
 """
 
-import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqloom.errors import ModelFolderError, UserError, shown
-from seqloom.files import read_bytes, read_json, require_regular
+from seqloom.errors import ModelFolderError, shown
+from seqloom.files import flush_to_disk, put_in_place, read_bytes, read_json, require_regular
 from seqloom.machine import memory
 
 if TYPE_CHECKING:
@@ -187,70 +183,3 @@ def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], wei
         shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
         raise
     put_in_place(new, path)
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write into, which stands at ``out`` when all of it was written, and is gone otherwise.
-
-    Raises:
-        UserError: if ``out`` is in use.
-    """
-    require_free(out)
-    out = out.resolve()
-    new = out.with_name(f"{out.name}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
-        yield new
-        flush_to_disk(new)
-        if out.exists():
-            out.rmdir()
-        os.rename(new, out)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-
-
-def require_free(out: Path) -> None:
-    """UserError if there is something at ``out`` already, other than an empty folder."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give a folder that is not, or is empty")
-
-
-def flush_to_disk(folder: Path) -> None:
-    """Waits until the files of a folder would survive a power cut."""
-    for path in folder.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
-
-
-def put_in_place(new: Path, path: Path) -> None:
-    """Makes ``new`` stand at ``path``; what stood there goes. At no moment is there nothing."""
-    if not path.exists():
-        os.rename(new, path)
-        return
-    old = new
-    if not _exchange(new, path):  # the system cannot swap: a short moment without the folder
-        old = path.with_name(f"{path.name}.old-{os.getpid()}")
-        shutil.rmtree(old, ignore_errors=True)
-        os.rename(path, old)
-        os.rename(new, path)
-    if old.is_symlink():  # what it leads to is somebody else's
-        old.unlink()
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Swaps two folders in one step, where the system has a call for it."""
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if sys.platform == "linux":
-            at_cwd, exchange = -100, 2
-            return bool(libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0)
-        if sys.platform == "darwin":
-            swap = 2
-            return bool(libc.renamex_np(os.fsencode(a), os.fsencode(b), swap) == 0)
-    except (OSError, AttributeError, TypeError):
-        pass
-    return False

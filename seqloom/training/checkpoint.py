@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqloom.errors import RunError, shown
-from seqloom.files import read_json
-from seqloom.tasks.folder import flush_to_disk, put_in_place, read_tensors, sha256
+from seqloom.files import flush_to_disk, put_in_place, read_json
+from seqloom.tasks.folder import read_tensors, sha256
 
 RANDOM_STATE = "random_state"
 MEAN = "mean:"

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from seqloom.errors import ConfigError
+from seqloom.machine import cores
 
 PATIENCE = timedelta(hours=2)
 """How long the others wait for process 0 while it prepares data or validates. One that has died is noticed at once."""
@@ -108,6 +109,11 @@ def processes_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if asked_for() else 1
 
 
+def threads_each() -> int | None:
+    """This process's share of the cores; None where it has the machine to itself."""
+    return max(1, cores() // processes_here()) if processes_here() > 1 else None
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """Joins the other processes, if there are any; with the device of this one.
@@ -133,7 +139,8 @@ def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     except RuntimeError as error:
         if not _lost_another(error):
             raise
-        raise SystemExit(1) from None  # which says itself what happened to it
+        cause = str(error).strip().splitlines()[-1]  # a failure of its own may be taken for it
+        raise SystemExit(f"seqloom: process {dist.get_rank()} ends: another does not answer ({cause})") from None
     finally:
         dist.destroy_process_group()
 

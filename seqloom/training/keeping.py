@@ -41,7 +41,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 def _locked(folder: Path) -> Iterator[None]:
     try:
         import fcntl
-    except ImportError:  # Windows does not remove what is open, which has to do there
+    except ImportError:  # Windows, where nothing keeps a second training out
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -76,7 +76,7 @@ def _telling_of_the_disk(folder: Path) -> Iterator[None]:
 def _reason(error: OSError | SafetensorError, folder: Path) -> str:
     """Why nothing can be written there; empty if the error is about something else."""
     if isinstance(error, OSError):
-        number, inside = error.errno, str(error.filename or "").startswith(str(folder))
+        number, inside = error.errno, Path(str(error.filename)).is_relative_to(folder)
     else:  # which has the number in its text alone
         found = re.search(r"\(os error (\d+)\)", str(error))
         number, inside = int(found[1]) if found else None, True

@@ -82,7 +82,10 @@ def test_a_leaked_test_set_ends_with_3(seqloom: Any, clean: tuple[str, ...], tmp
         (("--src", "a"), "1 source and 0 target files for checking, expected as many of one as of the other"),
         (("--src", "none.de", "--tgt", "none.en"), "none.de: no such file; check the spelling and the folder"),
         (("CLEAN", "--report", "r.pdf"), "r.pdf: a report is written as .json or .html; give a name that ends so"),
-        (("CLEAN", "--fix", "FULL"), "is there already, and nothing is overwritten; give a new folder for --fix"),
+        (
+            ("CLEAN", "--fix", "FULL"),
+            "is there already, and nothing is overwritten; give a new folder, or an empty one",
+        ),
         (("CLEAN", "--against", "none.tsv"), "none.tsv: no such file; check the spelling and the folder"),
     ],
 )

@@ -1,7 +1,6 @@
 """A cleaned copy of a corpus, and a file that names every line left out and why. Nothing is changed in place."""
 
 import json
-import shutil
 from collections import Counter, defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import TextIO
 
 from seqloom.data.checks.chunks import Chunks
-from seqloom.data.checks.doctor import Diagnosis
+from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.findings import KINDS
 from seqloom.data.readers import Group, origin
 from seqloom.data.readers.compression import without_compression
 from seqloom.errors import DataError
+from seqloom.files import new_folder
 
 LOG = "dropped.tsv"
 
@@ -34,12 +34,6 @@ class Fixed:
         return f"{self.kept:,} pairs written to {self.folder}.{named}"
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raises DataError if there is something in the way."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is there already, and nothing is overwritten; give a new folder for --fix")
-
-
 def write_fixed(diagnosis: Diagnosis, folder: Path) -> Fixed:
     """Writes what is left of a corpus when all that :data:`KINDS` says to drop is dropped.
 
@@ -47,9 +41,9 @@ def write_fixed(diagnosis: Diagnosis, folder: Path) -> Fixed:
     Where two files are out of step their lines are paired anew.
 
     Raises:
-        DataError: if the folder is there and not empty, or cannot be written.
+        UserError: if the folder is there and not empty.
+        DataError: if it cannot be written.
     """
-    require_new_folder(folder)
     chunks = diagnosis.chunks
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     for kind, rows in diagnosis.rows.items():
@@ -57,21 +51,12 @@ def write_fixed(diagnosis: Diagnosis, folder: Path) -> Fixed:
             for row in rows.tolist():
                 reasons[row].append(kind)
     fixed = Fixed(folder)
-    new = folder.with_name(f"{folder.name}.new")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        with ExitStack() as files:
+        with new_folder(folder) as new, ExitStack() as files:
             log = files.enter_context(open(new / LOG, "w", encoding="utf-8", newline=""))
             _write(chunks, reasons, new, log, fixed, files)
-        if folder.exists():
-            folder.rmdir()  # it is empty
-        new.rename(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror}); give another folder for --fix") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return fixed
 
 

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 
 from seqloom.data.checks.characters import SCRIPTS
-from seqloom.data.checks.doctor import Diagnosis
+from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.findings import KINDS, VERDICTS, Example, Finding, Severity, visible
 
 Said = Callable[[str], str]

@@ -10,12 +10,13 @@ from itertools import islice
 
 from seqloom.data.checks.characters import Texts
 from seqloom.data.checks.chunks import Chunk
-from seqloom.data.checks.doctor import TELLING, is_other_way_round, lacking
+from seqloom.data.checks.diagnosis import lacking
 from seqloom.data.checks.drift import Drift, DriftFinder
 from seqloom.data.checks.findings import KINDS, Severity, severity_of
 from seqloom.data.checks.lines import examine
+from seqloom.data.checks.record import TELLING
 from seqloom.data.checks.sides import Sides
-from seqloom.data.languages import SURE, detect
+from seqloom.data.languages import SURE, detect, is_other_way_round
 from seqloom.data.readers import Example, Group
 from seqloom.errors import DataError
 

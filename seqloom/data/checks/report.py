@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from seqloom.data.checks.doctor import Diagnosis
+from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.findings import VERDICTS, Example, Finding, Severity, visible
 from seqloom.data.checks.page import as_page
 from seqloom.errors import ConfigError

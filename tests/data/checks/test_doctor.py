@@ -14,7 +14,8 @@ import pytest
 
 from seqloom.data.checks import chunks as chunks_module
 from seqloom.data.checks import doctor as doctor_module
-from seqloom.data.checks.doctor import Diagnosis, check
+from seqloom.data.checks.diagnosis import Diagnosis
+from seqloom.data.checks.doctor import check
 from seqloom.data.checks.findings import Severity
 from seqloom.data.checks.overlap import held_against
 from seqloom.data.checks.report import as_dict

@@ -8,9 +8,9 @@ import pytest
 
 from seqloom.data.checks.doctor import check
 from seqloom.data.checks.findings import Severity
-from seqloom.data.checks.fix import LOG, require_new_folder, write_fixed
+from seqloom.data.checks.fix import LOG, write_fixed
 from seqloom.data.readers import Group, Options
-from seqloom.errors import DataError
+from seqloom.errors import DataError, UserError
 from tests.data.checks.corpora import Pair, sentences, write
 
 
@@ -99,13 +99,17 @@ def test_a_file_of_both_sides_becomes_jsonl_and_no_name_is_taken_twice(tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path):
+    diagnosis = check([Group(write(tmp_path, sentences(50)))], processes=1)
     (tmp_path / "there").mkdir()
-    require_new_folder(tmp_path / "there")  # empty
     (tmp_path / "there" / "mine").write_text("", encoding="utf-8")
     (tmp_path / "file").write_text("", encoding="utf-8")
     for name in ("there", "file"):
-        with pytest.raises(DataError, match=f"{name}: is there already, and nothing is overwritten; give a new folder"):
-            require_new_folder(tmp_path / name)
+        with pytest.raises(UserError, match=f"{name}: is there already, and nothing is overwritten; give a new folder"):
+            write_fixed(diagnosis, tmp_path / name)
+    (tmp_path / "clean.new").mkdir()
+    (tmp_path / "clean.new" / "mine").write_text("", encoding="utf-8")
+    write_fixed(diagnosis, tmp_path / "clean")
+    assert (tmp_path / "clean.new" / "mine").is_file()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

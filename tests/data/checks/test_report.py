@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from seqloom.data.checks.doctor import Diagnosis, check
+from seqloom.data.checks.diagnosis import Diagnosis
+from seqloom.data.checks.doctor import check
 from seqloom.data.checks.report import as_dict, as_text, require_format, write_report
 from seqloom.data.readers import Group
 from seqloom.errors import ConfigError
