@@ -41,7 +41,12 @@ def translate(path: str | Path | Sequence[str | Path], texts: list[str], **optio
 
 
 def train(
-    run: str | Path, recipe: str | Path | None = None, device: str = "cpu", task: str = "translate", **settings: Any
+    run: str | Path,
+    recipe: str | Path | None = None,
+    device: str = "cpu",
+    task: str = "translate",
+    repeat: int = 1,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Trains into a run folder, or resumes the run that is there; returns its summary.
 
@@ -50,10 +55,12 @@ def train(
         recipe: a TOML recipe.
         device: ``cpu`` or ``cuda``.
         task: what is trained.
+        repeat: how many such runs to make in ``run``, each with a seed of its own, to see what is luck.
         **settings: settings by section, such as ``data={"src": ["a.zh"], "tgt": ["a.en"],
             "src_lang": "zh", "tgt_lang": "en"}, training={"steps": 1000}``.
     """
     from seqloom.training.session import train_session
 
     flags = {f"{section}.{key}": value for section, table in settings.items() for key, value in table.items()}
-    return train_session(Path(run), task, recipe=Path(recipe) if recipe else None, flags=flags, device=device)
+    place = Path(recipe) if recipe else None
+    return train_session(Path(run), task, recipe=place, flags=flags, device=device, repeat=repeat)

@@ -22,7 +22,7 @@ def command(
 
     folder = read_model(run)
     size = sum(path.stat().st_size for path in folder.path.iterdir() if path.is_file())
-    about = {"path": str(folder.path), "bytes": size, **folder.config}
+    about = {"path": str(folder.path), "bytes": size, "checksums": "verified", **folder.config}
     exports = [find_export(folder, variant)[0] for variant in VARIANTS]
     about["exports"] = {each.variant: "proven" if each.proven else "not proven" for each in exports if each is not None}
     run_file = folder.path.parent / "run.json"
@@ -30,10 +30,12 @@ def command(
         from seqloom.training.run import read_run
 
         started = read_run(run_file.parent) or {}
-        about["run"] = {key: started.get(key, "") for key in ("seqloom", "precision", "environment", "config")}
+        about["run"] = {key: started.get(key, "") for key in ("precision", "environment", "config")}
     if json_:
         typer.echo(json.dumps(about, ensure_ascii=False))
         return
+    if "run" in about and isinstance(about.get("made_by"), dict):
+        about["made_by"].pop("recipe", None)  # which the run's settings hold
     for line in _lines(about):
         typer.echo(shown(line, MOST_SHOWN))
 
@@ -44,7 +46,7 @@ def _lines(about: dict[str, object], indent: str = "") -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<{26 - len(indent)}}{_shown(value)}")
+            lines.append(f"{indent}{key:<{25 - len(indent)}} {_shown(value)}")
     return lines
 
 

@@ -54,6 +54,15 @@ def command(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Everything random follows from it.", show_default=False)
     ] = None,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Make the run N times with seeds in a row, in folders in RUN, and tell mean and spread of the scores.",
+            show_default=False,
+        ),
+    ] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a corpus in which a pair would be dropped.")] = False,
     task: options.Task = "translate",
     device: options.Device = "cpu",
@@ -88,7 +97,14 @@ def command(
     }
     try:
         summary = train_session(
-            run, task, recipe=config, settings=set_ or (), flags=flags, device=device, started=started
+            run,
+            task,
+            recipe=config,
+            settings=set_ or (),
+            flags=flags,
+            device=device,
+            repeat=repeat,
+            started=started,
         )
     except Stopped:
         if is_first():
@@ -98,6 +114,12 @@ def command(
         return
     if json_:
         typer.echo(json.dumps(summary, ensure_ascii=False))
+        return
+    if repeat > 1:
+        typer.echo(f"{repeat} runs in {run}, mean and standard deviation of their best models:")
+        for name, spread in summary["scores"]["valid"].items():
+            of = ", ".join(f"{value:.2f}" for value in spread["values"])
+            typer.echo(f"  {name:<12} {spread['mean']:8.2f} ± {spread['deviation']:.2f}  ({of})")
         return
     typer.echo(f"The best model is in {summary['model']}:")
     for name, value in summary["scores"]["valid"].items():

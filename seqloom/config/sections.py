@@ -262,6 +262,10 @@ class TrainingConfig(Section):
         le=1024,
         description="threads that take a part of each batch through the model alone; unless given, tried out at the start",
     )
+    shard: bool = Field(
+        False,
+        description="of several processes each keeps only its part of weights, gradients and optimizer; for models too large for one GPU",
+    )
     validate_every: int = Field(500, ge=1, description="updates between two validations")
     validation_pairs: int | None = Field(
         None,
@@ -285,6 +289,14 @@ class TrainingConfig(Section):
         0, ge=0, description="stop after this many validations without a better BLEU; 0 never stops early"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="everything random follows from it")
+
+    @model_validator(mode="after")
+    def _check_sharding(self) -> "TrainingConfig":
+        wholes = [("optimizer", self.optimizer == "muon"), ("compile", self.compile == "on")]
+        for key, wrong in (*wholes, ("workers", (self.workers or 1) > 1)):
+            if self.shard and wrong:
+                raise ValueError(f"shard and {key} = {getattr(self, key)} exclude each other; leave one out")
+        return self
 
 
 class DecodingConfig(Section):

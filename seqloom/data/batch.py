@@ -55,8 +55,8 @@ class PairBatch:
         return self.src.numel() + self.tgt.numel()
 
     def parts(self, count: int) -> "list[PairBatch]":
-        """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn."""
-        taken = [slice(start, None, count) for start in range(min(count, len(self.rows)))]
+        """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn; one at least."""
+        taken = [slice(start, None, count) for start in range(max(1, min(count, len(self.rows))))]
         return [_batch(self.src[t], self.tgt[t], self.targets[t], self.rows[t]) for t in taken]
 
     def to(self, device: torch.device) -> "PairBatch":

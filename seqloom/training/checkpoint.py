@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from seqloom.errors import RunError, shown
 from seqloom.files import flush_to_disk, put_in_place, read_json
 from seqloom.tasks.folder import read_tensors, sha256
+from seqloom.training.sharding import part_like
 
 RANDOM_STATE = "random_state"
 MEAN = "mean:"
@@ -49,7 +50,7 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], where: Path) -> N
                 raise RunError(
                     f"{where}: {name} has shape {list(weights[name].shape)}, expected {list(parameter.shape)}"
                 )
-            parameter.copy_(weights[name])
+            parameter.copy_(part_like(weights[name], parameter))
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -69,12 +70,14 @@ def load_optimizers(model: nn.Module, optimizers: Sequence[Optimizer], tensors: 
     owners = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for name, value in tensors.items():
         parameter = parameters[name.rpartition("/")[0]]
-        device = parameter.device if value.ndim else value.device
         if value.ndim and value.shape != parameter.shape:
             raise ValueError(f"{name} has shape {list(value.shape)}, expected {list(parameter.shape)}")
         # A copy: in the file's memory a tensor may be aligned otherwise, and vectorised code rounds
         # otherwise at its edges.
-        owners[id(parameter)].state[parameter][name.rpartition("/")[2]] = value.to(device, copy=True)
+        state = owners[id(parameter)].state[parameter]
+        state[name.rpartition("/")[2]] = (
+            part_like(value.to(parameter.device, copy=True), parameter) if value.ndim else value.clone()
+        )
 
 
 def path_of(folder: Path, step: int) -> Path:
@@ -86,17 +89,29 @@ def step_of(path: Path) -> int:
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizers: Sequence[Optimizer], mean: Mapping[str, Tensor], state: dict[str, Any]
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    optimizers: Mapping[str, Tensor],
+    mean: Mapping[str, Tensor],
+    state: dict[str, Any],
 ) -> Path:
-    """Writes ``folder/step-N`` with N from ``state["step"]``; ``mean`` is a running mean, if there is one."""
+    """Writes ``folder/step-N`` with N from ``state["step"]``.
+
+    Args:
+        folder: of the checkpoints.
+        weights: see :func:`own_weights`.
+        optimizers: see :func:`optimizer_tensors`.
+        mean: a running mean of the weights, if there is one.
+        state: all that is no tensor.
+    """
     path = path_of(folder, state["step"])
     new = folder / f"{path.name}.new-{os.getpid()}"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in optimizer_tensors(model, optimizers).items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in optimizers.items()}
     tensors |= {MEAN + name: weight.detach().cpu() for name, weight in mean.items()}
     try:
-        save_file({name: weight.detach().cpu() for name, weight in own_weights(model).items()}, new / TENSORS[0])
+        save_file({name: weight.detach().cpu() for name, weight in weights.items()}, new / TENSORS[0])
         save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
         state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
         (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")

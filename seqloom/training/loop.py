@@ -4,14 +4,14 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqloom.config import TrainingConfig
 from seqloom.errors import DivergenceError
@@ -23,6 +23,7 @@ from seqloom.training.budget import Budget
 from seqloom.training.distributed import ALONE, Processes
 from seqloom.training.log import Display, RunLog
 from seqloom.training.schedules import rate_at
+from seqloom.training.sharding import gathered, shard
 from seqloom.training.timeline import Timeline
 from seqloom.training.updates import Learnt, Updates
 from seqloom.training.weights import RunningMean, freeze
@@ -87,6 +88,7 @@ class Trainer:
         origin: the trained model to start from, if not from random weights.
         workers: threads that take a part of each batch; 1 leaves it whole, and the threads to torch.
         processes: those that train together, each with ``workers`` threads.
+        made_by: what the model folder is to say of how it was made.
     """
 
     def __init__(
@@ -103,16 +105,23 @@ class Trainer:
         origin: ModelFolder | None = None,
         workers: int = 1,
         processes: Processes = ALONE,
+        made_by: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.config, self.folder = task, config, folder
+        self.made_by = made_by
         self.device, self.dtype, self.display = device, dtype, display
         self.processes = processes
         self.timeline, self.budget = timeline, budget
         torch.manual_seed(config.seed)
-        self.model = task.build_model().to(device)
+        self.sharded = config.shard and processes.count > 1
+        self.model = task.build_model()
         if origin is not None:
             task.adopt(self.model, origin, display.say)
         freeze(self.model, config.freeze)
+        if self.sharded:
+            shard(self.model, device)
+        else:
+            self.model.to(device)
         parted = workers > 1 or (processes.count > 1 and device.type == "cpu")
         team = Workers(self.model, workers, processes) if parted else None
         if device.type == "cuda":
@@ -239,7 +248,8 @@ class Trainer:
         own = sum(each.targets for each in learnt)
         count, asked = map(round, self.processes.added([own, self._stop_asked.is_set()]))
         self._stopping = asked > 0
-        self.processes.add_gradients(self.model.parameters())
+        if not self.sharded:
+            self.processes.add_gradients(self.model.parameters())
         rate = rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
         self.updates.apply(count, rate)
         if self.mean is not None:
@@ -303,20 +313,26 @@ class Trainer:
 
     def _validate(self) -> None:
         """Scores the model, and keeps it if it is the best so far; process 0 does, and tells the others."""
+        weights = self._whole(checkpoint.own_weights(self.model))
         if self.processes.first:
-            self._score()
+            self._score(weights)
             self.processes.tell({"worse_validations": self.progress.worse_validations})
         else:
             self.progress.worse_validations = self.processes.told()["worse_validations"]
 
-    def _score(self) -> None:
+    def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors put together for process 0, if they are in parts; then all processes have to ask."""
+        return gathered(tensors, keep=self.processes.first)
+
+    def _score(self, weights: dict[str, Tensor]) -> None:
         begun = self._seconds()
-        evaluation = self.task.evaluate(self.model, "valid")
+        model = self._with(weights) if self.sharded else self.model
+        evaluation = self.task.evaluate(model, "valid")
         best = evaluation.scores[self.task.best_by] > self.progress.best
         self.progress.worse_validations = 0 if best else self.progress.worse_validations + 1
         self._record(evaluation, best)
         if best:
-            self._keep(evaluation, checkpoint.own_weights(self.model))
+            self._keep(evaluation, weights)
         self.progress.validated = self._seconds()
         if self.budget is not None and self.timeline.validations is not None:
             self.budget.validation_seconds = self.progress.validated - begun
@@ -344,20 +360,23 @@ class Trainer:
                 "seconds": round(self._seconds(), 1),
                 "parameters": sum(weight.numel() for weight in weights.values()),
             },
+            "made_by": self.made_by,
         }
         files["README.md"] = self.task.card(config).encode()
         write_model(self.folder / "model", config, files, weights)
 
     def _checkpoint(self) -> None:
+        begun = self._seconds()
+        weights = self._whole(checkpoint.own_weights(self.model))
+        optimizers = self._whole(checkpoint.optimizer_tensors(self.model, self.updates.optimizers))
+        mean = self._whole(self.mean.weights) if self.mean is not None else {}
         if not self.processes.first:
             return
-        begun = self._seconds()
         folder = self.folder / "checkpoints"
         state = {**asdict(self.progress), "timeline": self.timeline.as_dict(), "batches": self.batches.state_dict()}
         if not math.isfinite(self.progress.best):
             state["best"] = None
-        mean = self.mean.weights if self.mean is not None else {}
-        checkpoint.save_checkpoint(folder, self.model, self.updates.optimizers, mean, state)
+        checkpoint.save_checkpoint(folder, weights, optimizers, mean, state)
         kept = self._last_checkpoints() | set(checkpoint.checkpoints(folder)[-2:])
         checkpoint.remove_all_but(folder, kept | {checkpoint.path_of(folder, self.progress.before_decay)})
         if self.budget is not None:
@@ -377,28 +396,33 @@ class Trainer:
 
     def _finish(self) -> None:
         """Tries the means of the weights, and marks the run as finished."""
-        if not self.processes.first:
-            return
-        paths = sorted(self._last_checkpoints(), key=checkpoint.step_of)
-        if len(paths) > 1:
-            self._try(f"The mean of the last {len(paths)} checkpoints:", checkpoint.average_weights(paths))
-        if self.mean is not None:
-            self._try("The running mean of the weights:", self.mean.weights)
-        if not math.isfinite(self.progress.best):  # the model of a finished run was damaged
-            self._score()
+        weights = self._whole(checkpoint.own_weights(self.model))
+        mean = self._whole(self.mean.weights) if self.mean is not None else {}
+        if self.processes.first:
+            paths = sorted(self._last_checkpoints(), key=checkpoint.step_of)
+            if len(paths) > 1:
+                self._try(f"The mean of the last {len(paths)} checkpoints:", checkpoint.average_weights(paths))
+            if mean:
+                self._try("The running mean of the weights:", mean)
+            if not math.isfinite(self.progress.best):  # the model of a finished run was damaged
+                self._score(weights)
         self.progress.finished = True
         self._checkpoint()
 
     def _try(self, name: str, weights: dict[str, Tensor]) -> None:
         """Scores a model with other weights, and keeps it if it is better."""
-        model = self.task.build_model().to(self.device)
-        checkpoint.load_weights(model, weights, self.folder)
-        evaluation = self.task.evaluate(model, "valid")
+        evaluation = self.task.evaluate(self._with(weights), "valid")
         best = evaluation.scores[self.task.best_by] > self.progress.best
         self.display.say(name)
         self._record(evaluation, best)
         if best:
-            self._keep(evaluation, checkpoint.own_weights(model))
+            self._keep(evaluation, weights)
+
+    def _with(self, weights: dict[str, Tensor]) -> nn.Module:
+        """Another model, with these weights."""
+        model = self.task.build_model().to(self.device)
+        checkpoint.load_weights(model, weights, self.folder)
+        return model
 
     @contextmanager
     def _stopping_gently(self) -> Iterator[None]:

@@ -3,8 +3,11 @@
 import contextlib
 import gc
 import os
+import subprocess
 import sys
 import time
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -93,6 +96,8 @@ def name_of(device: torch.device) -> str:
 def environment() -> dict[str, str | int]:
     """What a result depends on beside data and recipe."""
     return {
+        "seqloom": version("seqloom"),
+        "commit": _commit(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -100,3 +105,15 @@ def environment() -> dict[str, str | int]:
         "allocator": allocator.in_use(),
         "cpus": os.cpu_count() or 1,
     }
+
+
+@cache
+def _commit() -> str:
+    """What git calls the checkout that this program runs from; empty for an installed one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    return ""

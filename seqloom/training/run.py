@@ -12,7 +12,6 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,6 @@ def _train(
     about = earlier or {
         "task": task.name,
         "precision": str(choose_precision(config.training.precision, device)).removeprefix("torch."),
-        "seqloom": version("seqloom"),
         "environment": environment(),
     }
     dtype = getattr(torch, about["precision"])
@@ -200,6 +198,7 @@ def _train(
         origin,
         about["workers"],
         processes,
+        {**environment(), "precision": about["precision"], "recipe": _recipe(config)},
     )
     if found:
         trainer.resume(*found)
@@ -213,6 +212,13 @@ def _train(
             settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
             write_json(folder / "plan.json", {"settings": settings, "timeline": timeline.as_dict()})
     return summary(folder)
+
+
+def _recipe(config: Section) -> dict[str, Any]:
+    """The settings that a model does not state itself, but for the files of this machine that the data was in."""
+    recipe = config.model_dump(mode="json", include={"data", "training"})
+    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in DataConfig.FILES}
+    return recipe
 
 
 def _with_model(
@@ -364,11 +370,14 @@ def _require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task],
     if earlier["task"] != task_class.name:
         raise RunError(f"{folder}: is a run of the task {earlier['task']}, not {task_class.name}; give another folder")
     now = config.model_dump(mode="json")
+    # A key that is newer than the run had its default's effect.
+    before = type(config).model_construct().model_dump(mode="json")
+    before = {section: {**before[section], **earlier["config"].get(section, {})} for section in now}
     changed = [
-        f"{section}.{key} was {earlier['config'].get(section, {}).get(key)!r} and is {value!r}"
+        f"{section}.{key} was {before[section][key]!r} and is {value!r}"
         for section, table in now.items()
         for key, value in table.items()
-        if f"{section}.{key}" not in MAY_CHANGE and earlier["config"].get(section, {}).get(key) != value
+        if f"{section}.{key}" not in MAY_CHANGE and before[section][key] != value
     ]
     if changed:
         raise RunError(

@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from seqloom.tasks.device import device_named
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.task import Task
 from seqloom.training.log import BarDisplay, Display, LineDisplay
+from seqloom.training.repeat import train_repeatedly
 from seqloom.training.run import train
 
 
@@ -32,21 +33,32 @@ def train_session(
     task: str,
     *,
     recipe: Path | None = None,
-    settings: Iterable[str] = (),
+    settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     device: str = "cpu",
     display: Display | None = None,
+    repeat: int = 1,
     started: float | None = None,
 ) -> dict[str, Any]:
     """Builds the config and starts, resumes or continues the run in ``folder``.
 
-    ``started`` is ``time.perf_counter()`` when a budget began, if that was before now.
+    Args:
+        repeat: how many such runs to make, each with a seed of its own, in folders in ``folder``.
+        started: ``time.perf_counter()`` when a budget began, if that was before now.
     """
     task_class = task_named(task)
-    given = tuple(settings)
+    if repeat > 1:
+        config: Any = load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags)
+        seeds = range(config.training.seed, config.training.seed + repeat)
+
+        def train_seed(run: Path, seed: int) -> dict[str, Any]:
+            own = {**(flags or {}), "training.seed": seed}
+            return train_session(run, task, recipe=recipe, settings=settings, flags=own, device=device, display=display)
+
+        return train_repeatedly(train_seed, folder, seeds)
 
     def configured(defaults: Mapping[str, Any]) -> Any:
-        return load_config(task_class.Config, recipe=recipe, settings=given, flags=flags, defaults=defaults)
+        return load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags, defaults=defaults)
 
     return train(task_class, configured, folder, device_named(device), display or default_display(), started)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seqloom.config import TrainingConfig
 from seqloom.tasks.task import Task
 from seqloom.training.optimizers import OPTIMIZERS, Optimizers
+from seqloom.training.sharding import local, norm_of
 from seqloom.training.workers import Workers
 
 
@@ -65,8 +66,7 @@ class Updates:
         divisor = torch.full((), float(count), device=self.device)
         if self.config.clip:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-            norm = torch.stack(torch._foreach_norm(gradients)).norm()
-            divisor = torch.maximum(divisor, (norm / self.config.clip).float())
+            divisor = torch.maximum(divisor, (norm_of(gradients) / self.config.clip).float())
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -75,7 +75,7 @@ class Updates:
 
     def _compiles(self) -> bool:
         if self.config.compile == "auto":
-            return self.device.type == "cuda" and find_spec("triton") is not None
+            return self.device.type == "cuda" and find_spec("triton") is not None and not self.config.shard
         return self.config.compile == "on"
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -90,5 +90,5 @@ def _step(optimizer: torch.optim.Optimizer, divisor: Tensor) -> None:
         optimizer.grad_scale = divisor  # type: ignore[attr-defined]  # divided on the way, as for a GradScaler
     else:
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        torch._foreach_div_(gradients, divisor)
+        torch._foreach_div_([local(each) for each in gradients], divisor)
     optimizer.step()

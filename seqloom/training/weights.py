@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.errors import ConfigError
+from seqloom.training.sharding import local, part_like
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
@@ -47,9 +48,10 @@ class RunningMean:
     def update(self, step: int) -> None:
         """Moves the mean towards the weights after ``step`` earlier steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), list(self._live.values()), 1 - decay)
+        mean, live = ([local(each) for each in weights.values()] for weights in (self.weights, self._live))
+        torch._foreach_lerp_(mean, live, 1 - decay)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Takes up a mean that was saved."""
         for name, weight in weights.items():
-            self.weights[name].copy_(weight)
+            self.weights[name].copy_(part_like(weight, self.weights[name]))

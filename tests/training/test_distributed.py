@@ -150,3 +150,30 @@ def test_a_budget_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert "a budget is that of one process, got several; give --steps" in said[0]
     assert all(process.returncode for process in processes)
+
+
+SHARDED = {"training.shard": True, "training.ema": 0.9, "training.workers": 1}
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
+def test_sharded_weights_learn_what_whole_ones_do(tmp_path: Path, settings: dict[str, Any], count: int) -> None:
+    settings = {**settings, **SHARDED}
+    run(tmp_path / "one", settings, training__workers=count, training__shard=False, training__steps=1)
+    run_all(count, tmp_path / "many", {**settings, "training.steps": 1})
+    torch.testing.assert_close(gradients(tmp_path / "one"), gradients(tmp_path / "many"), rtol=1e-4, atol=1e-7)
+    run(tmp_path / "one", settings, training__workers=count, training__shard=False)
+    said = run_all(count, tmp_path / "many", settings)
+    assert "Resuming at step 1 of 13" in said[0]
+    require_same_course(tmp_path / "one", tmp_path / "many")
+    one, many = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "many"))
+    assert {name: weight.shape for name, weight in one.items()} == {name: weight.shape for name, weight in many.items()}
+
+
+def test_a_sharded_run_goes_on_with_another_number_of_processes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {**settings, **SHARDED, "model.dropout": 0.0}
+    run(tmp_path / "one", settings, training__steps=7)
+    run(tmp_path / "one", settings)
+    folder = tmp_path / "run"
+    run_all(2, folder, {**settings, "training.steps": 7})
+    run(folder, settings)
+    require_same_course(tmp_path / "one", folder)
