@@ -96,6 +96,10 @@ def test_csv_comes_back_as_it_was_written(tmp_path_factory, rows, end):
             ":2: the row that begins here is not CSV (unexpected end of data); a field that holds quotes, separators "
             "or line ends must stand in double quotes, and quotes in it be doubled",
         ),
+        (
+            'a\tb\n"c"d\te\n',
+            r""":2: the row that begins here is not CSV ('\t' expected after '"'); a field that holds""",
+        ),
         ('a,b\n"c"d,e\n', """:2: the row that begins here is not CSV (',' expected after '"'); a field that holds"""),
         (
             f"a,b\n{'c' * 200_000},d\n",

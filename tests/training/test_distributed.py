@@ -155,6 +155,25 @@ def test_a_budget_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
 SHARDED = {"training.shard": True, "training.ema": 0.9, "training.workers": 1}
 
 
+@pytest.mark.slow
+def test_torchrun_starts_all_again_and_they_go_on(tmp_path: Path, settings: dict[str, Any]) -> None:
+    settings = {**settings, "training.steps": 300, "training.checkpoint_every": 5}
+    folder, errors = tmp_path / "run", tmp_path / "errors"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    script = tmp_path / "script.py"
+    note = "import os, sys; open(sys.argv[1] + '.pid-' + os.environ['RANK'], 'w').write(str(os.getpid()))"
+    script.write_text(f"{note}\n{COMMAND}\n", encoding="utf-8")
+    with open(errors, "w", encoding="utf-8") as said:
+        process = subprocess.Popen([*torchrun, str(script), str(folder), json.dumps(settings)], stderr=said)
+        while not (folder / "checkpoints" / "step-10").is_dir():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(int((tmp_path / "run.pid-1").read_text(encoding="utf-8")), signal.SIGKILL)
+        assert process.wait(timeout=300) == 0
+    assert "Resuming at step" in errors.read_text(encoding="utf-8")
+    assert losses(folder)[-1][0] == 300
+
+
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_sharded_weights_learn_what_whole_ones_do(tmp_path: Path, settings: dict[str, Any], count: int) -> None:
     settings = {**settings, **SHARDED}
@@ -169,6 +188,7 @@ def test_sharded_weights_learn_what_whole_ones_do(tmp_path: Path, settings: dict
     assert {name: weight.shape for name, weight in one.items()} == {name: weight.shape for name, weight in many.items()}
 
 
+@pytest.mark.slow
 def test_a_sharded_run_goes_on_with_another_number_of_processes(tmp_path: Path, settings: dict[str, Any]) -> None:
     settings = {**settings, **SHARDED, "model.dropout": 0.0}
     run(tmp_path / "one", settings, training__steps=7)

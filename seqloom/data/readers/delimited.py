@@ -8,7 +8,7 @@ from pathlib import Path
 from seqloom.data.readers.columns import SRC_NAMES, TGT_NAMES, find_columns, languages_of
 from seqloom.data.readers.example import Example, Options
 from seqloom.data.readers.lines import MAX_LINE_BYTES, read_lines, read_whole_lines
-from seqloom.errors import DataError, listed
+from seqloom.errors import DataError, listed, shown
 
 DELIMITERS = ",;\t"
 
@@ -83,7 +83,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             row = next(rows, None)
         except csv.Error as error:
             raise DataError(
-                f"{path}:{line}: the row that begins here is not CSV ({error}); a field that holds quotes, "
+                f"{path}:{line}: the row that begins here is not CSV ({shown(error)}); a field that holds quotes, "
                 f"separators or line ends must stand in double quotes, and quotes in it be doubled"
             ) from None
         if row is None:
