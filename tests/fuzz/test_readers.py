@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from seqloom.data.readers import COMPRESSIONS, Options, named_languages, read_both, read_lines
+from seqloom.data.readers import COMPRESSIONS, READERS, Options, named_languages, read_both, read_lines, read_pairs
 from seqloom.errors import DataError
 from tests.data.test_readers import ONE_PAIR, PACK
 from tests.fuzz.fuzzing import EDITS, edited, fuzz, require_sentence
@@ -33,8 +33,15 @@ msgstr[1] "viele"
 """
 XLIFF = """<xliff version="2.0" srcLang="zh" trgLang="en"><file id="f"><unit id="1"><segment state="initial">
 <source>a<pc id="1">b</pc></source><target>c<x/></target></segment></unit></file></xliff>"""
-SEEDS = [(ending, content) for ending, content in ONE_PAIR.items()] + [(".tmx", TMX), (".po", PO), (".xlf", XLIFF)]
-SEEDS += [(".csv", 'src,tgt\n"a ""b""\nc",d\n'), (".jsonl", '{"translation": {"zh": "a", "en": null}}\n')]
+SEEDS = {
+    ".tsv": [ONE_PAIR[".tsv"]],
+    ".csv": [ONE_PAIR[".csv"], 'src,tgt\n"a ""b""\nc",d\n'],
+    ".jsonl": [ONE_PAIR[".jsonl"], '{"translation": {"zh": "a", "en": null}}\n'],
+    ".tmx": [ONE_PAIR[".tmx"], TMX],
+    ".po": [ONE_PAIR[".po"], PO],
+    ".xliff": [ONE_PAIR[".xlf"], ONE_PAIR[".xliff"], XLIFF],
+}
+"""Whole files by one of the endings of each reader; Parquet has a test of its own."""
 
 
 def read_all(path: Path) -> None:
@@ -47,30 +54,51 @@ def read_all(path: Path) -> None:
                 require_sentence(error)
 
 
-@fuzz(st.sampled_from(SEEDS), EDITS)
-def check_formats(folder: Path, seed: tuple[str, str], edits: list) -> None:
-    path = folder / f"a{seed[0]}"
-    path.write_bytes(edited((seed[1] + "\n").encode(), edits))
-    read_all(path)
+@pytest.mark.parametrize("ending", SEEDS)
+def test_formats(tmp_path: Path, ending: str) -> None:
+    @fuzz(st.sampled_from(SEEDS[ending]), EDITS)
+    def check(seed: str, edits: list) -> None:
+        path = tmp_path / f"a{ending}"
+        path.write_bytes(edited((seed + "\n").encode(), edits))
+        read_all(path)
+
+    check()
 
 
-@fuzz(st.sampled_from(sorted(COMPRESSIONS)), st.binary(max_size=300), EDITS)
-def check_compressions(folder: Path, ending: str, content: bytes, edits: list) -> None:
-    path = folder / f"a{ending}"
-    path.write_bytes(edited(PACK[ending](b"one\ntwo\n" * 50 + content), edits))
-    try:
-        for _ in itertools.islice(read_lines(path), MOST_PAIRS):
-            pass
-    except DataError as error:
-        require_sentence(error)
+def test_every_reader_has_a_test() -> None:
+    assert {READERS[ending] for ending in [*SEEDS, ".parquet"]} == set(READERS.values())
 
 
-def test_formats(tmp_path):
-    check_formats(tmp_path)
+def test_two_files(tmp_path: Path) -> None:
+    src, tgt = tmp_path / "a.zh", tmp_path / "a.en"
+    whole = "一\n\n二\u2028三\r\n".encode() * 5
+
+    @fuzz(EDITS, EDITS, st.booleans())
+    def check(src_edits: list, tgt_edits: list, both: bool) -> None:
+        src.write_bytes(edited(whole, src_edits))
+        tgt.write_bytes(edited(whole, tgt_edits) if both else src.read_bytes())
+        try:
+            list(itertools.islice(read_pairs(src, tgt), MOST_PAIRS))
+        except DataError as error:
+            require_sentence(error)
+
+    check()
 
 
-def test_compressions(tmp_path):
-    check_compressions(tmp_path)
+@pytest.mark.parametrize("ending", COMPRESSIONS)
+def test_compressions(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+
+    @fuzz(st.binary(max_size=300), EDITS)
+    def check(content: bytes, edits: list) -> None:
+        path.write_bytes(edited(PACK[ending](b"one\ntwo\n" * 50 + content), edits))
+        try:
+            for _ in itertools.islice(read_lines(path), MOST_PAIRS):
+                pass
+        except DataError as error:
+            require_sentence(error)
+
+    check()
 
 
 def test_parquet(tmp_path):
