@@ -13,7 +13,7 @@ from typing import Any
 
 from seqloom.config import DecodingConfig, Section, load_config
 from seqloom.data.tokenizers import normalize
-from seqloom.errors import UserError
+from seqloom.errors import ModelFolderError, UserError
 from seqloom.pipeline.engines import NAMES, Name, Running, open_engine, open_ensemble
 from seqloom.pipeline.faults import FAULTS
 from seqloom.pipeline.guard import MODES, Guard, Guarded, Mode, Searched
@@ -109,6 +109,7 @@ class Translator:
         Raises:
             ConfigError: for a setting that does not exist or is out of range.
             UserError: for a text that is not Unicode.
+            ModelFolderError: if no number comes out of the model.
         """
         if isinstance(texts, str):
             raise UserError("translate() takes a list of texts; put the text into a list: translate([text])")
@@ -228,6 +229,11 @@ class Translator:
             )
             for rank in range(ranks)
         ]
+        if math.isnan(alternatives[0][1]):
+            raise ModelFolderError(
+                f"{self.path}: what the model calculates is not a number, so its weights are damaged or made up; "
+                f"take an older copy of the folder"
+            )
         flags, caught = (
             tuple(name for name in FAULTS if any(name in faults for faults in found))
             for found in ([each.flags for each in guarded], [each.caught for each in guarded])

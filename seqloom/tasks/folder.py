@@ -8,6 +8,7 @@ README.md           the model card
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -143,21 +144,38 @@ def _read_once(folder: Path, weights: bool) -> ModelFolder:
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """The tensors of a file, which are numbers in it and take no memory before they are used.
+    """The tensors of a file, which are numbers in it and take no memory of their own before they are changed.
 
     Raises:
-        ModelFolderError: if it is damaged.
+        ModelFolderError: if it is damaged, or holds NaN or infinity.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         require_regular(path, memory())
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, ValueError, KeyError, SafetensorError) as error:  # a KeyError for types that torch does not have
         raise ModelFolderError(
             f"{path}: cannot be read as safetensors ({shown(error, 200)}); copy the folder again"
         ) from None
+    for name, tensor in tensors.items():
+        if not _is_finite(tensor):
+            raise ModelFolderError(
+                f"{path}: {shown(name, 200)} holds NaN or infinity, expected numbers that can be reckoned with; "
+                f"take an older copy of the folder"
+            )
+    return tensors
+
+
+def _is_finite(tensor: "Tensor") -> bool:
+    """Whether all of its numbers are, in the float32 that weights are used in."""
+    import torch
+
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    least, most = tensor.detach().to(torch.float32).aminmax()
+    return math.isfinite(float(least)) and math.isfinite(float(most))
 
 
 def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: "dict[str, Tensor]") -> None:

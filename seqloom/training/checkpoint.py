@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from seqloom.errors import RunError, shown
+from seqloom.errors import ModelFolderError, RunError, shown
 from seqloom.files import flush_to_disk, put_in_place, read_json
 from seqloom.tasks.folder import read_tensors, sha256
 from seqloom.training.sharding import part_like
@@ -164,14 +164,17 @@ def latest_whole(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[s
 
 def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
     """Restores weights, optimizer and torch's random numbers; returns the running mean, if one was saved."""
-    load_weights(model, read_tensors(path / TENSORS[0]), path / TENSORS[0])
-    tensors = read_tensors(path / TENSORS[1])
-    weights = own_weights(model)
+    try:
+        weights, tensors = (read_tensors(path / name) for name in TENSORS)
+    except ModelFolderError as error:
+        raise RunError(f"{error}, or delete {path} to go back to the checkpoint before it") from None
+    load_weights(model, weights, path / TENSORS[0])
+    own = own_weights(model)
     try:
         torch.set_rng_state(tensors.pop(RANDOM_STATE))
         mean = {name.removeprefix(MEAN): tensors.pop(name) for name in list(tensors) if name.startswith(MEAN)}
         for name, weight in mean.items():
-            if weight.shape != weights[name].shape:
+            if weight.shape != own[name].shape:
                 raise ValueError(f"{MEAN}{name} has shape {list(weight.shape)}")
         load_optimizers(model, optimizers, tensors)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -1,6 +1,7 @@
 """Model folders: whole or not at all, and nothing in them trusted."""
 
 import json
+import math
 import os
 import struct
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from seqloom.errors import ModelFolderError
 from seqloom.tasks.folder import FORMAT_VERSION, find_model, read_model, read_tensors, write_model
@@ -196,6 +198,30 @@ def test_lies_in_the_header_of_the_weights(tmp_path: Path, header: Any) -> None:
         with pytest.raises(ModelFolderError, match=r"model\.safetensors: cannot be read as safetensors") as error:
             read_tensors(path)
         assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        (dtype, value)
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+        for value in (math.nan, math.inf, -math.inf)
+    ]
+    + [(torch.float64, -1e300)],
+)
+def test_weights_that_are_no_numbers(tmp_path: Path, dtype: torch.dtype, value: float) -> None:
+    weight = torch.arange(-7, 7).to(dtype).reshape(2, 7)
+    others = {"none": torch.zeros(0), "whole": torch.arange(3), "truth": torch.tensor([True])}
+    path = tmp_path / "model.safetensors"
+    save_file({"a": weight, **others}, path)
+    assert torch.equal(read_tensors(path)["a"], weight)
+    weight[1, 3] = value
+    save_file({"a": weight, **others}, path)
+    with pytest.raises(ModelFolderError) as error:
+        read_tensors(path)
+    assert str(error.value) == (
+        f"{path}: a holds NaN or infinity, expected numbers that can be reckoned with; take an older copy of the folder"
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such links")

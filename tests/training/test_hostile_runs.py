@@ -19,6 +19,7 @@ from seqloom.machine import memory
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.folder import read_model, sha256
 from seqloom.tasks.setup import TranslatorSetup, least_weights
+from seqloom.tasks.torch_engine import trained_model
 from seqloom.training import checkpoint
 from seqloom.training.log import LineDisplay, RunLog
 from seqloom.training.run import read_run, require_no_links
@@ -164,6 +165,24 @@ def test_tensors_that_are_not_those_of_the_run(copied: Path, what: str) -> None:
     model = EncoderDecoder(setup.model, *setup.vocab_sizes)
     with pytest.raises((RunError, ModelFolderError), match=r"optimizer\.safetensors: (does not fit|cannot be read)"):
         checkpoint.load_checkpoint(path, model, [torch.optim.AdamW(model.parameters())])
+
+
+@pytest.mark.parametrize("name", checkpoint.TENSORS)
+def test_a_checkpoint_with_what_is_no_number(copied: Path, name: str) -> None:
+    path = checkpoint.checkpoints(copied / "checkpoints")[-1]
+    tensors = load_file(path / name)
+    wrong = next(name for name, tensor in tensors.items() if tensor.ndim > 1)
+    tensors[wrong][0, 1] = float("nan")
+    save_file(tensors, path / name)
+    read = read_model(copied)
+    setup = TranslatorSetup.from_folder(read)
+    model = trained_model(read, setup)
+    with pytest.raises(RunError) as error:
+        checkpoint.load_checkpoint(path, model, [torch.optim.AdamW(model.parameters())])
+    assert str(error.value) == (
+        f"{path / name}: {wrong} holds NaN or infinity, expected numbers that can be reckoned with; "
+        f"take an older copy of the folder, or delete {path} to go back to the checkpoint before it"
+    )
 
 
 # --- sizes ---
