@@ -45,6 +45,9 @@ MAX_ABOUT_BYTES = 1 << 24
 CHUNK = 5_000
 """Pairs that are tokenized together, by one thread."""
 
+READ_AT_ONCE = 1 << 24
+"""Tokens of a store that is read from one end to the other."""
+
 MAPPED_BYTES = 1 << 27
 """A larger file is read piece by piece: what is read of a file that is mapped stays in memory, and much around it."""
 
@@ -70,13 +73,18 @@ class Dropped:
 
 
 class Corpus:
-    """Read access to a store. Opening it reads no tokens; they are paged in as they are used.
+    """Read access to a store.
+
+    Args:
+        folder: where it is.
+        vocab_sizes: of source and target; every token is looked at once whether it is of them. Without, none is
+            read, and they are paged in as they are used.
 
     Raises:
         OSError, EOFError, ValueError, LookupError, TypeError: if the store is not whole.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vocab_sizes: tuple[int, int] | None = None) -> None:
         about = read_json(folder / "corpus.json", MAX_ABOUT_BYTES)
         self.folder = folder
         self.groups: list[list[str]] = about["groups"]
@@ -87,6 +95,10 @@ class Corpus:
         sizes = {len(self.src.lengths), len(self.tgt.lengths), len(self.group), len(self._line)}
         if len(sizes) > 1 or (sizes != {0} and not 0 <= self.group.min() <= self.group.max() < len(self.groups)):
             raise ValueError(f"{folder}: its files do not belong together")
+        if vocab_sizes is not None:
+            for side, sentences, vocab_size in zip(SIDES, (self.src, self.tgt), vocab_sizes, strict=True):
+                if sentences.greatest() >= vocab_size:
+                    raise ValueError(f"{folder / f'{side}.bin'}: has tokens that are none of the {vocab_size:,} known")
 
     def __len__(self) -> int:
         return len(self._line)
@@ -157,6 +169,14 @@ class Sentences:
         if after is not None:
             out[np.arange(len(rows)), lengths + extra - 1] = after
         return out
+
+    def greatest(self) -> int:
+        """The greatest of all tokens; -1 if there are none."""
+        greatest = -1
+        for start in range(0, len(self.tokens), READ_AT_ONCE):
+            greatest = max(greatest, int(self.tokens[start : start + READ_AT_ONCE].max()))
+            self.release()
+        return greatest
 
     def _read(self, descriptor: int, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The tokens of sentences ``rows``, one after another."""

@@ -25,12 +25,22 @@ from seqloom.data.corpus_files import CorpusFiles, has_tags, languages_of, open_
 from seqloom.data.languages import Direction
 from seqloom.data.lengths import LengthRatio
 from seqloom.data.readers import LANGUAGES, Example, PairFiles, format_of
-from seqloom.data.tokenizers import SPACE, TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
+from seqloom.data.tokenizers import (
+    MAX_FILE_BYTES,
+    SPACE,
+    TOKENIZERS,
+    Tokenizer,
+    load_tokenizer,
+    normalize,
+    open_tokenizer,
+)
 from seqloom.errors import DataError, ModelFolderError
-from seqloom.files import read_json
+from seqloom.files import read_bytes, read_json
 
 STORE_VERSION = 1
 MAX_HELD_OUT = 2_000
+MOST_COUNTED = 1 << 48
+"""Pairs and tokens that there may be."""
 TOLD_EVERY = 200_000
 """Pairs between two signs of life; a multiple of what is tokenized together."""
 
@@ -82,7 +92,7 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
     prepared = _open(config, folder, key)
     if prepared is None:
         if _is_ours(folder):
-            say("The data or its settings have changed since it was prepared: preparing it again.")
+            say("The prepared data is damaged, or is of other files or settings: preparing it again.")
         languages = languages_of(config, say)
         if config.check:
             _refuse_unfit(config, languages, say)
@@ -130,23 +140,27 @@ def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
     """What was prepared from the same contents, if it is there and whole."""
     try:
         about = read_json(folder / "prepared.json")
-        if about["key"] != key:
+        if about["key"] != key or not _is_whole(about):
             return None
-        src_tokenizer = load_tokenizer(folder / "src.model")
-        joint = about["settings"]["joint_vocab"]
-        tgt_tokenizer = src_tokenizer if joint else load_tokenizer(folder / "tgt.model")
+        names = ["src"] if config.joint_vocab else ["src", "tgt"]
+        contents = [read_bytes(folder / f"{name}.model", MAX_FILE_BYTES) for name in names]
+        if [_digest(content) for content in contents] != about["vocabularies"]:
+            return None
+        tokenizers = [load_tokenizer(content) for content in contents]
+        src_tokenizer, tgt_tokenizer = tokenizers[0], tokenizers[-1]
+        vocab_sizes = src_tokenizer.vocab_size, tgt_tokenizer.vocab_size
         src_lang, tgt_lang = map(str, about["languages"])
         if not config.directions:
             src_lang, tgt_lang = config.src_lang or src_lang, config.tgt_lang or tgt_lang
         files = open_files(config, (src_lang, tgt_lang))
-        train = Corpus(folder / "train")
+        train = Corpus(folder / "train", vocab_sizes)
         pairs = np.bincount(train.group, minlength=len(files.domains)).tolist()
         domains: Counter[str] = Counter()
         for domain, count in zip(files.domains, pairs, strict=True):
             domains[domain] += count
         return Prepared(
             train,
-            Corpus(folder / "valid"),
+            Corpus(folder / "valid", vocab_sizes),
             src_tokenizer,
             tgt_tokenizer,
             key,
@@ -159,6 +173,14 @@ def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
         )
     except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ModelFolderError):
         return None
+
+
+def _is_whole(about: dict[str, Any]) -> bool:
+    """Whether a prepared.json tells all that a training takes from it."""
+    counts = about["longest_source"], about["train_pairs"], about["valid_pairs"]
+    LengthRatio.read(about["length_ratio"])
+    known = {"train_tokens", "dropped", "held_out"} <= about.keys()
+    return known and all(type(count) is int and 0 <= count < MOST_COUNTED for count in counts)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -231,6 +253,7 @@ def _write_all(
         for line in _domain_lines(files, stores["train"].group):
             say(line)
     return {
+        "vocabularies": [_digest(tokenizer.to_bytes()) for tokenizer in tokenizers.values()],
         "train_pairs": len(stores["train"]),
         "valid_pairs": len(stores["valid"]),
         "train_tokens": [stores["train"].src.tokens.size, stores["train"].tgt.tokens.size],

@@ -40,11 +40,11 @@ def learn_shortlist(run: Path, vocab_sizes: tuple[int, int]) -> Shortlist:
         RunError: if the prepared data is not there.
     """
     try:
-        corpus = Corpus(run / "data" / "train")
+        corpus = Corpus(run / "data" / "train", vocab_sizes)
     except (OSError, EOFError, ValueError, LookupError, TypeError):
         raise RunError(
-            f"{run}: has no prepared training data, which a shortlist is learnt from; expected data/train in a run "
-            f"folder"
+            f"{run}: has no prepared training data that fits the model, which a shortlist is learnt from; expected "
+            f"data/train in a run folder"
         ) from None
     rows = np.linspace(0, len(corpus) - 1, min(len(corpus), MOST_PAIRS)).astype(np.int64)
     counts = np.bincount(corpus.tgt.tokens, minlength=vocab_sizes[1])

@@ -48,12 +48,13 @@ class Distillation:
 
     def __init__(self, run: Path, teacher: Translator, beam: int) -> None:
         self.teacher, self.beam = teacher, beam
+        sizes = teacher.setup.vocab_sizes
         try:
-            self.train, self.valid = (Corpus(run / "data" / name) for name in ("train", "valid"))
+            self.train, self.valid = (Corpus(run / "data" / name, sizes) for name in ("train", "valid"))
         except (OSError, EOFError, ValueError, LookupError, TypeError):
             raise RunError(
-                f"{run}: has no prepared training data, expected data/train in the run folder of the teacher; "
-                f"the command that trained it makes it again"
+                f"{run}: has no prepared training data that fits the model, expected data/train in the run folder of "
+                f"the teacher; the command that trained it makes it again"
             ) from None
         key = str(teacher.config["files"][WEIGHTS])[:16]
         self.path = run / "distilled" / f"{key}-beam{beam}.jsonl"

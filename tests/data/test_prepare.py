@@ -15,7 +15,7 @@ from seqloom.data import prepare as prepare_module
 from seqloom.data.corpus import Corpus
 from seqloom.data.prepare import MAX_HELD_OUT, Prepared, hold_out, prepare_pairs
 from seqloom.data.readers import Example, Options, PairFiles
-from seqloom.data.tokenizers import normalize
+from seqloom.data.tokenizers import SentencePiece, normalize
 from seqloom.errors import DataError
 
 Pairs = Sequence[tuple[str, str]]
@@ -139,7 +139,7 @@ def test_a_change_is_noticed(house, change):
     first = house.prepare(**given)
     given |= CHANGES[change]
     second = house.prepare(**given)
-    assert house.said[0] == "The data or its settings have changed since it was prepared: preparing it again."
+    assert house.said[0] == "The prepared data is damaged, or is of other files or settings: preparing it again."
     assert second.key != first.key
     if given["valid"] is not None:
         assert texts(second, second.train) == given["train"]
@@ -213,8 +213,43 @@ def test_what_is_damaged_is_built_again(house, name, damage):
     else:
         path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
     prepared = house.prepare(TRAIN, VALID)
-    assert house.said[0].startswith("The data or its settings have changed")
+    assert house.said[0].startswith("The prepared data is damaged")
     assert texts(prepared, prepared.train) == TRAIN
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["train/src.bin", "train/tgt.bin", "valid/tgt.bin"])
+@pytest.mark.parametrize("mapped_bytes", [0, 1 << 27])
+def test_tokens_beyond_the_vocabulary_are_built_again(house, monkeypatch, name, mapped_bytes):
+    monkeypatch.setattr(corpus_module, "MAPPED_BYTES", mapped_bytes)
+    monkeypatch.setattr(corpus_module, "READ_AT_ONCE", 7)
+    prepared = house.prepare(TRAIN, VALID)
+    path = house.folder / name
+    content = path.read_bytes()
+    tokens = np.frombuffer(content, "<u2").copy()
+    tokens[-1] = prepared.src_tokenizer.vocab_size - 1
+    path.write_bytes(tokens.tobytes())
+    house.prepare(TRAIN, VALID)
+    assert house.said == []
+    tokens[-1] += 1
+    path.write_bytes(tokens.tobytes())
+    prepared = house.prepare(TRAIN, VALID)
+    assert house.said[0].startswith("The prepared data is damaged")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("joint_vocab", [True, False])
+def test_another_tokenizer_of_the_same_size_is_noticed(house, joint_vocab):
+    prepared = house.prepare(TRAIN, VALID, joint_vocab=joint_vocab)
+    path = house.folder / ("src.model" if joint_vocab else "tgt.model")
+    content = path.read_bytes()
+    size = prepared.tgt_tokenizer.vocab_size
+    other = SentencePiece.train([text[::-1] for pair in PAIRS for text in pair], size, kind="bpe")
+    assert other.vocab_size == size
+    assert other.to_bytes() != content
+    path.write_bytes(other.to_bytes())
+    house.prepare(TRAIN, VALID, joint_vocab=joint_vocab)
+    assert house.said[0].startswith("The prepared data is damaged")
     assert path.read_bytes() == content
 
 

@@ -58,5 +58,7 @@ def test_the_file_has_a_line_for_each_piece(tmp_path: Path) -> None:
 
 
 def test_it_needs_the_training_data(toy_run: Path) -> None:
-    with pytest.raises(RunError, match="has no prepared training data, which a shortlist is learnt from"):
+    with pytest.raises(RunError, match="has no prepared training data that fits the model, which a shortlist"):
         learn_shortlist(toy_run / "model", (5, 7))
+    with pytest.raises(RunError, match="has no prepared training data that fits the model, which a shortlist"):
+        learn_shortlist(toy_run, (5, 7))

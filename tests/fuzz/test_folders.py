@@ -15,8 +15,9 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from seqloom.config import ModelConfig
+from seqloom.config import ModelConfig, load_config
 from seqloom.data.corpus import Corpus
+from seqloom.data.prepare import _open, data_key
 from seqloom.data.tokenizers import Words
 from seqloom.errors import ModelFolderError, RunError, UserError
 from seqloom.export.huggingface import read_huggingface, write_huggingface
@@ -26,6 +27,7 @@ from seqloom.pipeline.probe import _kept
 from seqloom.tasks.folder import WEIGHTS, read_model, sha256, write_model
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
+from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training import checkpoint
 from seqloom.training.log import RunLog
 from seqloom.training.run import read_run
@@ -205,13 +207,31 @@ def test_corpus(toy_run: Path, tmp_path: Path) -> None:
     def check(name: str, edits: list) -> None:
         (store / name).write_bytes(edited(whole[name], edits))
         try:
-            corpus = Corpus(store)
+            corpus = Corpus(store, (307, 307))
+            assert all(side.tokens.max(initial=0) < 307 for side in (corpus.src, corpus.tgt))
             rows = np.arange(len(corpus))
             assert corpus.src.padded(rows, 0).shape[0] == corpus.tgt.padded(rows, 0).shape[0] == len(corpus)
         except (OSError, EOFError, ValueError, LookupError, TypeError):
             pass  # it is made again
         finally:
             (store / name).write_bytes(whole[name])
+
+    check()
+
+
+def test_prepared(toy_run: Path, toy_settings: dict[str, Any], tmp_path: Path) -> None:
+    run = Path(shutil.copytree(toy_run / "data", tmp_path / "data"))
+    config = load_config(TranslateConfig, flags={**toy_settings, "training.steps": 300})
+    whole = json.loads((run / "prepared.json").read_bytes())
+    key = data_key(config.data)
+    assert _open(config.data, run, key) is not None
+
+    @fuzz(CHANGES)
+    def check(changes: list) -> None:
+        (run / "prepared.json").write_text(json.dumps(changed(whole, changes)))
+        if _open(config.data, run, key) is not None:  # and is not made again
+            task = Translate.prepare(config, run, lambda text: None)
+            assert json.dumps(task.describe()[0])
 
     check()
 

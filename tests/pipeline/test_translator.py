@@ -235,6 +235,19 @@ def test_weights_that_do_not_fit_are_refused(toy_run: Path, tmp_path: Path) -> N
         load(tmp_path / "bad")
 
 
+@pytest.mark.parametrize("engine", ["torch", "ctranslate2"])
+def test_weights_that_no_number_comes_of(toy_run: Path, tmp_path: Path, engine: Any) -> None:
+    weights = {name: weight * 1e30 for name, weight in load_file(toy_run / "model" / "model.safetensors").items()}
+    files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
+    write_model(tmp_path / "huge", read_config(toy_run), files, weights)
+    with pytest.raises(ModelFolderError) as error:
+        load(tmp_path / "huge", engine=engine).translate(["1 2 3"])
+    assert str(error.value) == (
+        f"{tmp_path / 'huge'}: what the model calculates is not a number, so its weights are damaged or made up; "
+        f"take an older copy of the folder"
+    )
+
+
 def test_a_safetensors_file_that_is_none(toy_run: Path, tmp_path: Path) -> None:
     config = read_config(toy_run)
     write_model(tmp_path / "bad", config, {"src.model": b"no tokenizer"}, {"w": torch.zeros(1)})
