@@ -262,6 +262,10 @@ class TrainingConfig(Section):
         le=1024,
         description="threads that take a part of each batch through the model alone; unless given, tried out at the start",
     )
+    recompute: bool = Field(
+        False,
+        description="keep only the inputs of each layer, and calculate it again on the way back: less memory for a third more work",
+    )
     shard: bool = Field(
         False,
         description="of several processes each keeps only its part of weights, gradients and optimizer; for models too large for one GPU",

@@ -22,12 +22,18 @@ _thread = threading.local()
 @contextmanager
 def random_from(generator: torch.Generator | None) -> Iterator[None]:
     """Within it and in this thread, masks are drawn from ``generator``; None is torch's own."""
-    before = getattr(_thread, "generator", None)
+    before = random_in_use()
     _thread.generator = generator
     try:
         yield
     finally:
         _thread.generator = before
+
+
+def random_in_use() -> torch.Generator | None:
+    """What masks are drawn from in this thread."""
+    generator: torch.Generator | None = getattr(_thread, "generator", None)
+    return generator
 
 
 def dropped_of_256(p: float) -> int:
@@ -39,7 +45,7 @@ def keep_mask(shape: torch.Size, p: float) -> Tensor:
     """int8 tensor, 0 with probability dropped_of_256(p) / 256 and 1 otherwise; see :func:`random_from`."""
     count = shape.numel()
     words = torch.empty(-(-count // 8), dtype=torch.int64)
-    words.random_(-(2**63), None, generator=getattr(_thread, "generator", None))  # the full 64-bit range
+    words.random_(-(2**63), None, generator=random_in_use())  # the full 64-bit range
     bytes_ = words.view(torch.int8)[:count]
     return torch.ge(bytes_, dropped_of_256(p) - 128, out=bytes_).view(shape)
 

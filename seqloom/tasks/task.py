@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.config import Section
+from seqloom.models.recompute import layers_of, recompute
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan
 
@@ -124,6 +125,14 @@ class Task(ABC):
     def stacks(self, model: nn.Module) -> list[nn.Module]:
         """The modules of ``model`` that hold nearly all of its work, for torch.compile."""
         return []
+
+    def layers(self, model: nn.Module) -> list[nn.Module]:
+        """Its large parts that work one after another."""
+        return layers_of(model)
+
+    def recompute(self, model: nn.Module) -> None:
+        """Makes them keep nothing but their inputs for the way back."""
+        recompute(model)
 
     @property
     @abstractmethod

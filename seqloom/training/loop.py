@@ -118,8 +118,10 @@ class Trainer:
         if origin is not None:
             task.adopt(self.model, origin, display.say)
         freeze(self.model, config.freeze)
+        if config.recompute:
+            task.recompute(self.model)
         if self.sharded:
-            shard(self.model, device)
+            shard(self.model, task.layers(self.model), device)
         else:
             self.model.to(device)
         parted = workers > 1 or (processes.count > 1 and device.type == "cpu")

@@ -12,14 +12,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def shard(model: nn.Module, device: torch.device) -> None:
-    """Leaves each process its part of a model that all of them hold; each layer of a stack is a unit."""
+def shard(model: nn.Module, layers: Sequence[nn.Module], device: torch.device) -> None:
+    """Leaves each process its part of a model that all hold; each of its ``layers`` is put together by itself."""
     # It takes a second to import, and others need none of it.
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    layers = [layer for module in model.modules() if isinstance(module, nn.ModuleList) for layer in module]
     for module in (*layers, model):
         fully_shard(module, mesh=mesh)
     for module in model.modules():

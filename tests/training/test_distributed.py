@@ -152,7 +152,7 @@ def test_a_budget_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     assert all(process.returncode for process in processes)
 
 
-SHARDED = {"training.shard": True, "training.ema": 0.9, "training.workers": 1}
+SHARDED = {"training.shard": True, "training.recompute": True, "training.ema": 0.9, "training.workers": 1}
 
 
 @pytest.mark.slow
@@ -177,10 +177,17 @@ def test_torchrun_starts_all_again_and_they_go_on(tmp_path: Path, settings: dict
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_sharded_weights_learn_what_whole_ones_do(tmp_path: Path, settings: dict[str, Any], count: int) -> None:
     settings = {**settings, **SHARDED}
-    run(tmp_path / "one", settings, training__workers=count, training__shard=False, training__steps=1)
+    run(
+        tmp_path / "one",
+        settings,
+        training__workers=count,
+        training__shard=False,
+        training__recompute=False,
+        training__steps=1,
+    )
     run_all(count, tmp_path / "many", {**settings, "training.steps": 1})
     torch.testing.assert_close(gradients(tmp_path / "one"), gradients(tmp_path / "many"), rtol=1e-4, atol=1e-7)
-    run(tmp_path / "one", settings, training__workers=count, training__shard=False)
+    run(tmp_path / "one", settings, training__workers=count, training__shard=False, training__recompute=False)
     said = run_all(count, tmp_path / "many", settings)
     assert "Resuming at step 1 of 13" in said[0]
     require_same_course(tmp_path / "one", tmp_path / "many")
