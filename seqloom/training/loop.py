@@ -69,6 +69,8 @@ class Meter:
     positions: int = 0
     steps: int = 0
     waiting: float = 0.0
+    exchanging: float = 0.0
+    """Seconds with the other processes, or waiting for them."""
     started: float = field(default_factory=time.perf_counter)
     unread: list[tuple[int, Learnt]] = field(default_factory=list)
     """Steps and their losses, which are not in ``loss`` yet."""
@@ -247,11 +249,13 @@ class Trainer:
         meter.unread += [(self.progress.step + 1, each) for each in learnt]
         if self.device.type == "cpu":
             self._read(meter)
+        begun = time.perf_counter()
         own = sum(each.targets for each in learnt)
         count, asked = map(round, self.processes.added([own, self._stop_asked.is_set()]))
         self._stopping = asked > 0
         if not self.sharded:
             self.processes.add_gradients(self.model.parameters())
+        meter.exchanging += time.perf_counter() - begun
         rate = rate_at(self.progress.step + 1, self.timeline, self.config, self.task.model_width)
         self.updates.apply(count, rate)
         if self.mean is not None:
@@ -308,6 +312,7 @@ class Trainer:
             "tokens": self.progress.tokens,
             "padding": round(padding / positions, 4),
             "data_wait": round(meter.waiting / passed, 4),
+            **({"exchange": round(meter.exchanging / passed, 4)} if self.processes.count > 1 else {}),
             "left": round(self._left(passed / max(1, meter.steps)), 1),
         }
         self.log.write(record)
