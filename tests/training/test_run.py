@@ -1,5 +1,6 @@
 """A run folder through its life: start, kill, resume, finish, continue, refuse."""
 
+import itertools
 import json
 import os
 import signal
@@ -297,3 +298,17 @@ def test_early_stopping(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     display = run(tmp_path / "run", settings)
     assert any("No better bleu for 2 validations" in line for line in display.said)
     assert max(record["step"] for record in display.records) == 24
+
+
+def test_a_clock_that_jumps_does_no_harm(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path / "steady", toy_settings)
+    jumps, real = itertools.cycle([0.0, -86_400.0, 1e9, -1e9]), time.time
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    run(tmp_path / "jumping", toy_settings)
+    assert_same(last_weights(tmp_path / "steady"), last_weights(tmp_path / "jumping"))
+    lines = (tmp_path / "jumping" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    seconds = [json.loads(line)["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[-1] < 1000
