@@ -1,45 +1,59 @@
 """Does a sentence's translation depend on its neighbours? Counts the sentences where it does.
 
-    python benchmarks/invariance.py RUN FILE [--beam 4] [--engine auto]
+    python benchmarks/invariance.py RUN FILE [--beams 1,4]
 
-Translates FILE in its own order, shuffled, in small batches and one sentence at a time, and counts
-the translations that differ from the first and the largest difference of a score.
+Translates FILE by every engine and type that the model is exported in, in its own order, shuffled, in random subsets,
+in small batches and one sentence at a time; counts the translations that differ from the first, and gives the largest
+difference of a score.
 """
 
 import argparse
 import random
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import seqloom
 from seqloom.data.readers import read_lines
+from seqloom.pipeline.engines import Running, open_each
+from seqloom.pipeline.translator import Translation, Translator
+from seqloom.tasks.folder import read_model
+
+SUBSETS = 7
+
+
+def ways(translator: Translator, texts: list[str], beam: int) -> Iterator[tuple[str, list[Translation]]]:
+    """The translations of ``texts`` in their order, made in several."""
+    draw = random.Random(1)
+    order = draw.sample(range(len(texts)), len(texts))
+    shuffled = translator.translate([texts[i] for i in order], beam=beam)
+    yield "shuffled", [result for _, result in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])]
+    group = [draw.randrange(SUBSETS) for _ in texts]
+    parts = [
+        iter(translator.translate([text for text, of in zip(texts, group, strict=True) if of == subset], beam=beam))
+        for subset in range(SUBSETS)
+    ]
+    yield "in random subsets", [next(parts[of]) for of in group]
+    yield "in small batches", translator.translate(texts, beam=beam, batch_tokens=397)
+    yield "one at a time", [translator.translate([text], beam=beam)[0] for text in texts]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--beam", type=int, default=4)
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--beams", default="1,4")
     options = parser.parse_args()
-    translator = seqloom.load(options.run, engine=options.engine)
     texts = list(read_lines(options.file))
-    expected = translator.translate(texts, beam=options.beam)
-    order = random.Random(1).sample(range(len(texts)), len(texts))
-    shuffled = translator.translate([texts[i] for i in order], beam=options.beam)
-    ways = {
-        "shuffled": [result for _, result in sorted(zip(order, shuffled, strict=True), key=lambda pair: pair[0])],
-        "batches of 397 tokens": translator.translate(texts, beam=options.beam, batch_tokens=397),
-        "7 at a time": [
-            result
-            for start in range(0, len(texts), 7)
-            for result in translator.translate(texts[start : start + 7], beam=options.beam)
-        ],
-        "one at a time": [translator.translate([text], beam=options.beam)[0] for text in texts],
-    }
-    for way, results in ways.items():
-        changed = sum(a.text != b.text for a, b in zip(expected, results, strict=True))
-        apart = max(abs(a.score - b.score) for a, b in zip(expected, results, strict=True))
-        print(f"{way:<24}{changed} of {len(texts):,} translations differ, scores by {apart:.1e} at most")
+    folder = read_model(options.run, weights=False)
+    print(f"{len(texts):,} sentences\n\n| engine | beam | | differ | scores, at most |\n|---|---|---|---|---|")
+    for name, setup, engine in open_each(options.run, Running(say=lambda text: print(text, file=sys.stderr))):
+        translator = Translator(folder, setup, engine)
+        for beam in map(int, options.beams.split(",")):
+            expected = translator.translate(texts, beam=beam)
+            for way, results in ways(translator, texts, beam):
+                changed = sum(a.text != b.text for a, b in zip(expected, results, strict=True))
+                apart = max(abs(a.score - b.score) for a, b in zip(expected, results, strict=True))
+                print(f"| {name} | {beam} | {way} | {changed:,} | {apart:.1e} |", flush=True)
 
 
 if __name__ == "__main__":

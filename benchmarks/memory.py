@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seqloom.config import ModelConfig
 from seqloom.models.encoder_decoder import EncoderDecoder
-from seqloom.models.recompute import recompute
+from seqloom.models.recompute import layers_of, recompute
 
 BYTES = 16
 ROWS = 5, 17
@@ -53,7 +53,7 @@ def main() -> None:
         for _ in range(2):
             few, many = (kept(model, rows, options.length) for rows in ROWS)
             per_token.append((many - few) / ((ROWS[1] - ROWS[0]) * options.length))
-            recompute(model)
+            recompute(layers_of([model.encoder, model.decoder]))
         state = BYTES * parameters / 1e9
         print(
             f"| `{preset}` | {parameters / 1e6:.0f} M | {state:.2f} GB | {state / 8:.2f} GB "

@@ -4,7 +4,7 @@ Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost". The numbers a
 takes a third more of the work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,14 +16,15 @@ from torch.utils.checkpoint import checkpoint
 from seqloom.layers.dropout import random_from, random_in_use
 
 
-def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The large parts of a model that work one after another: those of all its lists of modules."""
-    return [layer for each in model.modules() if isinstance(each, nn.ModuleList) for layer in each]
+def layers_of(stacks: Iterable[nn.Module]) -> list[nn.Module]:
+    """The parts of some stacks that work one after another: those of all their lists of modules."""
+    modules = [each for stack in stacks for each in stack.modules()]
+    return [layer for each in modules if isinstance(each, nn.ModuleList) for layer in each]
 
 
-def recompute(model: nn.Module) -> None:
-    """Makes the layers of ``model`` such ones, wherever gradients are wanted."""
-    for layer in layers_of(model):
+def recompute(layers: Iterable[nn.Module]) -> None:
+    """Makes layers such ones, wherever gradients are wanted."""
+    for layer in layers:
         layer.forward = partial(_recomputed, layer.forward)
 
 

@@ -127,12 +127,12 @@ class Task(ABC):
         return []
 
     def layers(self, model: nn.Module) -> list[nn.Module]:
-        """Its large parts that work one after another."""
-        return layers_of(model)
+        """The parts of them that work one after another, each called as a whole."""
+        return layers_of(self.stacks(model))
 
     def recompute(self, model: nn.Module) -> None:
         """Makes them keep nothing but their inputs for the way back."""
-        recompute(model)
+        recompute(self.layers(model))
 
     @property
     @abstractmethod
