@@ -133,6 +133,8 @@ def open_engine(path: Path, running: Running) -> Opened:
         # A training may put another model there meanwhile. What CTranslate2 cannot open is a RuntimeError, and of a
         # file that was made to look whole also what its numbers lead to.
         except (OSError, RuntimeError, ValueError, LookupError, MemoryError, ModelFolderError) as error:
+            if isinstance(error, ModelFolderError) and not _was_replaced(folder):
+                raise  # no engine could run it
             obstacle = f"CTranslate2 cannot run {folder.path} ({shown(error, 300)})"
             if attempt == ATTEMPTS - 1 or not _was_replaced(folder):
                 break

@@ -282,3 +282,12 @@ def test_a_user_without_a_home(run: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Path, "home", homeless)
     translator, _ = opened(run)
     assert isinstance(translator.engine, WithTorch)
+
+
+def test_damaged_weights_are_told_of_once(toy_run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(toy_run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("ctranslate2-*"))
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-3])
+    said: list[str] = []
+    with pytest.raises(ModelFolderError, match=r"model.safetensors: is damaged, its checksum is not the one in"):
+        open_translator(folder, Running(say=said.append))
+    assert said == [f"Exporting {folder} for CTranslate2, once."]
