@@ -1,0 +1,100 @@
+"""The smaller scripts of benchmarks/ on a minute model, and what the long ones reckon."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A script by its name; its own modules are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    yield importlib.import_module(request.param)
+    for name in set(sys.modules) - before:
+        if str(BENCHMARKS) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def main(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> str:
+    monkeypatch.setattr(sys, "argv", [script.__name__, *map(str, arguments)])
+    script.main()
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("script", ["tradeoff"], indirect=True)
+def test_each_type_and_beam_is_a_point(
+    script: ModuleType,
+    toy_run: Path,
+    toy_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = ("--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy", "--rounds", 1)
+    points = json.loads(main(script, monkeypatch, capsys, toy_run, *files, "--beams", 1, 3, "--json"))
+    assert [(each["variant"], each["beam"]) for each in points] == [("float32", 1), ("float32", 3)]
+    assert points[1]["times"] == 1
+    assert all(each["bleu"] > 50 and each["tokens_per_second"] for each in points)
+    shown = main(script, monkeypatch, capsys, toy_run, *files, "--beams", 1)
+    assert "|    2+1 | float32 |" in shown
+    assert f"{points[0]['bleu']:.2f}" in shown
+    assert "\nBLEU #:1|" in shown
+
+
+@pytest.mark.parametrize("script", ["invariance"], indirect=True)
+def test_every_engine_is_asked(
+    script: ModuleType,
+    toy_run: Path,
+    toy_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown = main(script, monkeypatch, capsys, toy_run, toy_corpus / "valid.xx", "--beams", "2").splitlines()
+    rows = [line.split(" | ") for line in shown if line.startswith(("| ctranslate2", "| torch"))]
+    assert len(rows) == 2 * 4
+    assert {row[3] for row in rows} == {"0"}
+
+
+@pytest.mark.parametrize("script", ["soak"], indirect=True)
+def test_time_is_cut_into_parts(script: ModuleType) -> None:
+    seen = [script.Seen(float(second), 100 + second, 3 + (second == 7), 50 * second) for second in range(13)]
+    rows = script.table(seen, 3, "lines/s").splitlines()[2:]
+    assert rows == [
+        "| 0 min | 102 MB | 104 MB | 3 | 50 |",
+        "| 0 min | 106 MB | 108 MB | 3 to 4 | 50 |",
+        "| 0 min | 110 MB | 112 MB | 3 | 50 |",
+    ]
+
+
+@pytest.mark.parametrize("script", ["soak"], indirect=True)
+def test_the_last_whole_line_counts(script: ModuleType, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    assert script.tokens_in(log) == 0
+    log.write_text('{"tokens": 3}\n{"tokens": 7}\n{"bleu": 1.0}\n{"tok', encoding="utf-8")
+    assert script.tokens_in(log) == 7
+
+
+@pytest.mark.parametrize("script", ["processes"], indirect=True)
+def test_a_ring_sends_almost_all_twice(script: ModuleType) -> None:
+    assert script.sent(1, 1_000) == 0
+    assert script.sent(2, 1_000) == 4_000
+    assert script.sent(5, 1_000) == 6_400
+
+
+@pytest.mark.parametrize("script", ["memory"], indirect=True)
+def test_what_is_calculated_again_is_not_kept(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = main(script, monkeypatch, capsys, "--presets", "tiny", "--vocab", 211, "--length", 7).splitlines()
+    cells = [cell.strip() for cell in shown[-1].strip("|").split("|")]
+    assert cells[0] == "`tiny`"
+    assert int(cells[4].split()[0]) > 2 * int(cells[5].split()[0]) > 0
