@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
-EXTRAS = ("dev", "parquet", "export")  # what the scripts install beside the base dependencies
+EXTRAS = ("dev", "parquet", "export", "look")  # what the scripts install beside the base dependencies
 EDITABLE_BUILD = ("editables",)  # hatchling asks for it to install the checkout in place
 
 HEADER = """\

@@ -13,6 +13,7 @@ expected and what to do. Nothing else is printed unless ``--debug`` is given.
 """
 
 import collections.abc
+import difflib
 import itertools
 
 LISTED = 10
@@ -64,3 +65,9 @@ def listed(names: collections.abc.Collection[object]) -> str:
     """Names with commas between; of many the first ones, and how many more."""
     more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
     return ", ".join(shown(name) for name in itertools.islice(names, LISTED)) + more
+
+
+def did_you_mean(name: str, known: collections.abc.Collection[str]) -> str:
+    """What to say of a name that there is not."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

@@ -41,11 +41,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": FOUNDATION | {"data", "models", "decoding", "tasks"},
     "memory": FOUNDATION | {"models", "tasks"},
     "pipeline": FOUNDATION | BELOW_PIPELINE,
+    # Experiments, which may look at any part by itself.
+    "lab": FOUNDATION | BELOW_PIPELINE | {"training", "pipeline"},
     "look": FOUNDATION | BELOW_PIPELINE | {"pipeline"},
     "server": FOUNDATION | BELOW_PIPELINE | {"pipeline", "look"},
     # seqloom/__init__.py: load(), train(), translate().
     PACKAGE: FOUNDATION | {"tasks", "training", "pipeline"},
-    "cli": FOUNDATION | BELOW_PIPELINE | {"training", "pipeline", "look", "server", PACKAGE},
+    "cli": FOUNDATION | BELOW_PIPELINE | {"training", "pipeline", "lab", "look", "server", PACKAGE},
     "__main__": {"cli"},
 }
 

@@ -9,7 +9,21 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from seqloom.cli import bench, check, compare, config, distill, evaluate, export, import_, info, score, train, translate
+from seqloom.cli import (
+    bench,
+    check,
+    compare,
+    config,
+    distill,
+    evaluate,
+    export,
+    import_,
+    info,
+    lab,
+    score,
+    train,
+    translate,
+)
 from seqloom.errors import SeqloomError, shown
 
 app = typer.Typer(
@@ -21,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (check, train, translate, evaluate, score, compare, distill, export, import_, info, config):
+for module in (check, train, translate, evaluate, score, compare, distill, export, import_, info, config, lab):
     app.command(name=module.__name__.rpartition(".")[2].rstrip("_"), no_args_is_help=True)(module.command)
 app.add_typer(bench.app)
 

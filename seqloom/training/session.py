@@ -1,6 +1,5 @@
 """From names and flags to a run: what the command line and the Python function share."""
 
-import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from seqloom.config import load_config
-from seqloom.errors import ConfigError
+from seqloom.errors import ConfigError, did_you_mean
 from seqloom.tasks.device import device_named
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.task import Task
@@ -21,10 +20,7 @@ from seqloom.training.run import train
 def task_named(name: str) -> type[Task]:
     """Looks a task up in ``TASKS``."""
     if name not in TASKS:
-        close = difflib.get_close_matches(name, TASKS, n=1)
-        raise ConfigError(
-            f"there is no task {name!r}; {f'did you mean {close[0]!r}?' if close else 'known are ' + ', '.join(TASKS)}"
-        )
+        raise ConfigError(f"there is no task {name!r}; {did_you_mean(name, TASKS)}")
     return TASKS[name]
 
 

@@ -1,0 +1,1 @@
+"""The lab: claims about Transformers and what came before them, measured in minutes, a page each."""

@@ -1,0 +1,72 @@
+"""The lab's pages: each claim is measured, and the page says what was."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from seqloom.lab import order, parallel
+from seqloom.lab.page import Page, Table, Text, number, write_page
+from seqloom.lab.registry import LAB
+from seqloom.lab.scaling import measure
+
+QUICK = {"order", "parallel", "scaling"}
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, Page]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "LENGTHS", [2, 3])
+        return {name: LAB[name](False) for name in QUICK}
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_page_is_whole(pages: dict[str, Page], name: str, tmp_path: Path) -> None:
+    page = pages[name]
+    assert page.name == name
+    path = write_page(page, tmp_path, f"seqloom lab {name}", 1.5)
+    text = path.read_text(encoding="utf-8")
+    assert (tmp_path / f"{name}.svg").read_text(encoding="utf-8").startswith("<?xml")
+    for both in (page.title, page.question, page.done, page.verdict):
+        assert both.en in text
+        assert both.zh in text
+        assert re.search("[\u4e00-\u9fff]", both.zh)
+        assert not re.search("[\u4e00-\u9fff]", both.en)
+    widths = [line.count("|") for table in page.tables for line in table.lines()]
+    assert widths == [len(table.head) + 1 for table in page.tables for _ in table.lines()]
+    assert f"`seqloom lab {name}`" in text
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    write_page(page, tmp_path, f"seqloom lab {name}", 1.5)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_scores_vary_as_their_width() -> None:
+    assert measure(256, scaled=False)[0] == pytest.approx(256, rel=0.2)
+    assert measure(256, scaled=True)[0] == pytest.approx(1, rel=0.2)
+    assert measure(1024, scaled=False)[2] < measure(1024, scaled=True)[2] / 2
+
+
+def test_only_encoders_are_blind() -> None:
+    assert order.told_by_encoder("none") < order.BLIND < order.told_by_encoder("rotary")
+    assert order.told_by_decoder("none", 1) < order.BLIND < order.told_by_decoder("none", 2)
+
+
+def test_a_verdict_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "told_by_encoder", lambda *about: 1.0)
+    monkeypatch.setattr(order, "told_by_decoder", lambda *about: 1.0)
+    verdict = order.order(False).verdict
+    assert "An encoder without positions is not blind to order" in verdict.en
+    assert "并非看不见顺序" in verdict.zh
+
+
+def test_numbers_and_tables() -> None:
+    shown = [number(value) for value in (0, 0.00012, 0.1234, 12.34, 1234.5, 1e7)]
+    assert shown == ["0", "1.2e-04", "0.123", "12.3", "1,234", "1.0e+07"]
+    assert Table(("a", "b"), [("x", 0.5)]).lines() == ["| a | b |", "| --- | --- |", "| x | 0.5 |"]
+
+
+def test_without_pictures_no_library_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text("one", "一")
+    page = Page("plain", text, text, text, text, [Table(("a",), [("b",)])])
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    assert write_page(page, tmp_path, "c", 1).is_file()
