@@ -25,8 +25,7 @@ def scaling(full: bool) -> Page:
     """The page; there is no longer version of it."""
     found = {scaled: [measure(width, scaled) for width in WIDTHS] for scaled in (False, True)}
     rows = [
-        (str(width), *plain, *divided)
-        for width, plain, divided in zip(WIDTHS, found[False], found[True], strict=True)
+        (str(width), *plain, *divided) for width, plain, divided in zip(WIDTHS, found[False], found[True], strict=True)
     ]
     growth = math.log(found[False][-1][0] / found[False][0][0]) / math.log(WIDTHS[-1] / WIDTHS[0])
     lost = found[True][-1][2] / found[False][-1][2]

@@ -12,6 +12,7 @@ from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.recompute import layers_of, recompute
 
 B, S, T, V = 3, 5, 7, 23
+SIZES = {"d_model": 34, "d_ff": 67, "num_heads": 2, "num_layers": 2, "dropout": 0.3}
 
 
 def gradients(model: EncoderDecoder, generator: torch.Generator | None) -> dict[str, Tensor]:
@@ -26,7 +27,7 @@ def gradients(model: EncoderDecoder, generator: torch.Generator | None) -> dict[
 @pytest.mark.parametrize("own_generator", [True, False])
 def test_gradients_are_the_same_to_the_bit(own_generator: bool) -> None:
     torch.manual_seed(1)
-    model = EncoderDecoder(ModelConfig(d_model=34, d_ff=67, num_heads=2, num_layers=2, dropout=0.3), V, V)
+    model = EncoderDecoder(ModelConfig.model_validate(SIZES), V, V)
     again = copy.deepcopy(model)
     layers = layers_of([again.encoder, again.decoder])
     assert layers == [*again.encoder.blocks, *again.decoder.blocks]
