@@ -97,9 +97,9 @@ def test_with_n_best_the_first_answers_come_after_those_that_pass() -> None:
 @pytest.mark.parametrize(
     ("source", "first", "needs"),
     [
-        ("a salad", "Salat Salat Salat", "no_repeat_ngram"),
+        ("a salad", "Salat Salat Salat", "repetition_penalty"),
         ("a very big green salad with many red tomatoes", "Salat", "min_length_ratio"),
-        ("the number 4711", "die Nummer 4117", "diversity"),
+        ("the number 4711", "die Nummer 4117", "repetition_penalty"),
         ("the dog runs over the grass", "the dog runs over the grass", "diversity"),
     ],
 )
@@ -237,7 +237,7 @@ def test_settings_that_were_asked_for_hold_in_a_retry(translator: Translator, mo
         assert (decoding.length_penalty, decoding.max_length) == (0.7, 17)
         assert decoding.beam == n_best == 8  # twice the wider of 3 and the model's own
         assert decoding.max_length_ratio > 0
-    settings = [(each.no_repeat_ngram, each.min_length_ratio) for _, each, _, _ in rungs]
+    settings = [(each.repetition_penalty, each.min_length_ratio) for _, each, _, _ in rungs]
     assert len(set(settings)) == len(settings)
 
 
