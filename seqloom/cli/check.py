@@ -58,11 +58,14 @@ def command(
     from seqloom.data.checks.fix import write_fixed
     from seqloom.data.checks.overlap import held_against
     from seqloom.data.checks.report import as_json, as_text, require_format, write_report
+    from seqloom.data.languages import require_code
     from seqloom.data.readers import Options, PairFiles
     from seqloom.errors import DataError
     from seqloom.files import require_free
 
     languages = src_lang or "", tgt_lang or ""
+    for language, option in zip(languages, ("--src-lang", "--tgt-lang"), strict=True):
+        require_code(language, option)
     files = PairFiles(src or (), tgt or (), data or (), name="checking")
     if not files:
         raise DataError("no files to check were given; expected --src FILE --tgt FILE, or --data FILE")

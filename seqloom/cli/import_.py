@@ -15,7 +15,10 @@ def command(
     tgt_lang: Annotated[str, typer.Option(metavar="LANG", help="Target language.", show_default=False)],
 ) -> None:
     """Make a model folder of another program's model: OPUS-MT and its like, to run and to fine-tune."""
+    from seqloom.data.languages import require_code
     from seqloom.export.huggingface import import_huggingface
 
+    require_code(src_lang, "--src-lang")
+    require_code(tgt_lang, "--tgt-lang")
     import_huggingface(source, out, (src_lang, tgt_lang))
     typer.echo(f"{out}: translates {src_lang}-{tgt_lang}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from seqloom.config import DataConfig
-from seqloom.data.languages import SURE, Direction, detect, same_language
+from seqloom.data.languages import SURE, Direction, detect, require_code, same_language
 from seqloom.data.readers import Group, Options, PairFiles, named_languages
 from seqloom.errors import ConfigError, DataError
 
@@ -122,6 +122,8 @@ def languages_of(config: DataConfig, say: Callable[[str], None]) -> tuple[str, s
     if config.directions:
         return Direction.parse(config.directions[0])
     given = Options(config.src_lang, config.tgt_lang, config.inline_tags)
+    for language, option in zip(given.languages, ("--src-lang", "--tgt-lang"), strict=True):
+        require_code(language, option)
     if all(given.languages):
         return given.languages
     groups = [group for group in open_files(config, given.languages).train.groups if not group.turned]

@@ -98,6 +98,14 @@ def is_code(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z]{2,8}([-_@.][A-Za-z0-9]{1,8})*", text.strip()) is not None
 
 
+def require_code(text: str, option: str) -> None:
+    """Raises ConfigError for what is given as a language and is no code of one, such as its name or a file's."""
+    if text and not re.fullmatch(r"[A-Za-z]{2,3}([-_@.][A-Za-z0-9]{1,8})*", text):
+        raise ConfigError(
+            f"{option} {shown(text)}: is no code of a language, expected one such as en or zh-TW (qaa for what is none)"
+        )
+
+
 def subtags(language: str) -> list[str]:
     """``zh_Hant-TW`` -> ``["zh", "hant", "tw"]``."""
     return re.split("[-_@.]", language.strip().lower())

@@ -81,6 +81,8 @@ def test_a_leaked_test_set_ends_with_3(seqloom: Any, clean: tuple[str, ...], tmp
         (("--json",), "no files to check were given; expected --src FILE --tgt FILE, or --data FILE"),
         (("--src", "a"), "1 source and 0 target files for checking, expected as many of one as of the other"),
         (("--src", "none.de", "--tgt", "none.en"), "none.de: no such file; check the spelling and the folder"),
+        (("CLEAN", "--src-lang", "train.en"), "--src-lang train.en: is no code of a language, expected one such as en"),
+        (("CLEAN", "--tgt-lang", "german"), "--tgt-lang german: is no code of a language, expected one such as en"),
         (("CLEAN", "--report", "r.pdf"), "r.pdf: a report is written as .json or .html; give a name that ends so"),
         (
             ("CLEAN", "--fix", "FULL"),

@@ -153,6 +153,11 @@ def test_what_is_given_is_not_looked_for(folder):
     assert folder.said == []
 
 
+def test_a_language_is_given_by_its_code(folder):
+    with pytest.raises(ConfigError, match=r"^--tgt-lang german: is no code of a language, expected one such as en"):
+        folder.languages(data="no such file", src_lang="en", tgt_lang="german")
+
+
 def test_languages_are_told_by_the_text_and_said(folder):
     src, tgt = folder("a", CHINESE), folder("b", GERMAN + ENGLISH[:2])
     assert folder.languages(src=src, tgt=tgt) == ("zh", "de")
@@ -199,7 +204,7 @@ def test_languages_that_cannot_be_told_are_asked_for(folder):
         folder.languages(src=src, tgt=folder("b", ["tea"] * 50))
     with pytest.raises(DataError, match=r"a\.tsv: the target language cannot be .*give it with --tgt-lang$"):
         folder.languages(data=folder("a.tsv", [f"{line}\t123" for line in ENGLISH]))
-    assert folder.languages(src=src, tgt=folder("b", ENGLISH * 5), src_lang="numbers") == ("numbers", "en")
+    assert folder.languages(src=src, tgt=folder("b", ENGLISH * 5), src_lang="qaa") == ("qaa", "en")
 
 
 def test_one_language_on_both_sides_is_refused_unless_it_is_given(folder):

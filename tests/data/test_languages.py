@@ -13,10 +13,11 @@ from seqloom.data.languages import (
     find_language,
     is_code,
     is_reversed,
+    require_code,
     same_language,
     settle,
 )
-from seqloom.errors import ConfigError
+from seqloom.errors import ConfigError, shown
 
 ENGLISH = """I would like a cup of tea.
 Where did you leave the keys?
@@ -200,3 +201,17 @@ def test_codes():
     assert len(CODES) == 183 + 1  # with bh, which was withdrawn
     assert all(map(is_code, ["en", "zh_Hant-TW", "sr@latin", "klingon"]))
     assert not any(map(is_code, ["", "e", "en de", "en.", "我", "simplifiedchinese", "I'm"]))
+
+
+@pytest.mark.parametrize("text", ["", "en", "zh-TW", "zh_Hant-TW", "sr@latin", "yue", "qaa", "xx"])
+def test_a_code_is_a_language(text):
+    require_code(text, "--src-lang")
+
+
+@pytest.mark.parametrize("text", ["english", "e", "/tmp/train.en", "train.en", "en,de", "en-", "我", "e\x1b[31m"])
+def test_what_is_no_language_is_asked_for(text):
+    with pytest.raises(ConfigError) as error:
+        require_code(text, "--src-lang")
+    assert str(error.value) == (
+        f"--src-lang {shown(text)}: is no code of a language, expected one such as en or zh-TW (qaa for what is none)"
+    )

@@ -144,6 +144,12 @@ def test_invalid_utf8_stops_with_file_line_and_byte_offset(path, content, line, 
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_is_known_by_its_byte_order_mark(path, encoding):
+    with pytest.raises(DataError, match=r":1: byte 0xf[ef] at offset 0 is not valid UTF-8; .* `iconv -f UTF-16 -t"):
+        list(read_lines(write(path, "\ufeffein\nzwei\n".encode(encoding))))
+
+
 def test_lines_before_invalid_utf8_are_handed_out(path):
     lines = read_lines(write(path, b"one\ntwo\n\xff\n"))
     assert [next(lines), next(lines)] == ["one", "two"]

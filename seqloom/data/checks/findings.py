@@ -38,6 +38,13 @@ class Kind:
 
 
 KINDS = {
+    # First, as much else may be due to it.
+    "invalid_utf8": Kind(
+        "bytes that are not UTF-8",
+        "Convert the file first, with `iconv -f GB18030 -t UTF-8` or from what else it is in: UTF-16, WINDOWS-1252.",
+        fatal=0,
+        dropped=True,
+    ),
     # Of whole files.
     "line_counts": Kind(
         "files with different numbers of lines",
@@ -55,12 +62,6 @@ KINDS = {
         problem=0,
     ),
     "no_pairs": Kind("text on both sides", "Give the files of a corpus.", fatal=0),
-    "invalid_utf8": Kind(
-        "bytes that are not UTF-8",
-        "Convert the file first, for example with `iconv -f GB18030 -t UTF-8`.",
-        fatal=0,
-        dropped=True,
-    ),
     "other_language": Kind(
         "another language than said", "Give --src-lang and --tgt-lang as they are.", problem=0
     ),

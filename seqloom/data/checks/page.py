@@ -34,7 +34,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem } h2 { font-size: 1.15rem; margin: 2.
 table { border-collapse: collapse; width: 100% } td, th { text-align: left; padding: .3rem .6rem .3rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top } th { font-weight: 600; color: var(--dim);
   font-size: .85rem }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.what { overflow-wrap: anywhere } .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .pill { display: inline-block; min-width: 4.6rem; text-align: center; border: 1px solid; border-radius: 1rem;
   font-size: .78rem;
   padding: 0 .5rem; text-transform: uppercase; letter-spacing: .03em }
@@ -50,6 +50,7 @@ section.finding h3 { margin: 0 0 .3rem; font-size: 1rem; overflow-wrap: anywhere
 figure { margin: 0; border: 1px solid var(--line); border-radius: .4rem; padding: .7rem }
 figcaption { font-size: .85rem; color: var(--dim); margin-bottom: .4rem }
 svg { display: block; width: 100%; height: auto } svg text { font-size: 11px; fill: var(--dim) }
+figure.wide svg { min-width: 46rem }
 svg .src { fill: var(--src) } svg .tgt { fill: var(--tgt) } svg .axis { stroke: var(--line) }
 svg .fatal { fill: var(--fatal) } svg .problem { fill: var(--problem) } svg .note { fill: var(--note) }
 """.strip()
@@ -77,7 +78,8 @@ def as_page(diagnosis: Diagnosis) -> str:
         for group, (src, tgt) in zip(diagnosis.names, diagnosis.languages, strict=True)
     )
     worst = "clean" if diagnosis.worst is Severity.NOTE else str(diagnosis.worst)
-    share = f"{diagnosis.flagged / max(1, diagnosis.pairs):.2%}"
+    count, pairs = diagnosis.flagged, diagnosis.pairs
+    flagged = f"; {count:,} ({count / pairs:.2%}) have something fatal or a problem" if count else ""
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -86,7 +88,7 @@ def as_page(diagnosis: Diagnosis) -> str:
         f"<title>{title}</title><style>{STYLE}</style></head><body>",
         f"<h1>{title}</h1>{names}",
         f'<div class="verdict {worst}"><strong>{VERDICTS[diagnosis.worst]}</strong>',
-        f"<p>{diagnosis.pairs:,} pairs; {diagnosis.flagged:,} ({share}) have something fatal or a problem.</p>",
+        f"<p>{pairs:,} {'pair' if pairs == 1 else 'pairs'}{flagged}.</p>",
         f"<p class='dim'>Checked by Seqloom on {date.today().isoformat()} in {diagnosis.seconds:.1f} s.</p></div>",
         "<h2>What was found</h2>",
         *_table(diagnosis.findings, said),
@@ -107,12 +109,12 @@ def _table(findings: Sequence[Finding], said: Said) -> Iterator[str]:
     if not findings:
         yield "<p>Nothing at all.</p>"
         return
-    heads = "".join(f"<th>{name}</th>" for name in ("severity", "kind", "what", "count", "share"))
-    yield f"<div class='wide'><table><thead><tr>{heads}</tr></thead><tbody>"
+    numbers = "".join(f"<th class='number'>{name}</th>" for name in ("count", "share"))
+    yield f"<div class='wide'><table><thead><tr><th>severity, kind</th><th>what</th>{numbers}</tr></thead><tbody>"
     for finding in findings:
         yield (
-            f"<tr><td><span class='pill {finding.severity}'>{finding.severity}</span></td><td>{said(finding.kind)}</td>"
-            f"<td>{said(finding.message)}</td><td class='number'>{finding.count:,}</td>"
+            f"<tr><td><span class='pill {finding.severity}'>{finding.severity}</span>"
+            f"<div class='dim'>{said(finding.kind).replace('_', '_<wbr/>')}</div></td><td class='what'>{said(finding.message)}</td><td class='number'>{finding.count:,}</td>"
             f"<td class='number'>{finding.share:.2%}</td></tr>"
         )
     yield "</tbody></table></div>"
@@ -128,7 +130,7 @@ def _places(diagnosis: Diagnosis, said: Said) -> Iterator[str]:
         return
     width, left = 900, 190
     step = (width - left) / BINS
-    yield "<figure><figcaption>from the first pair, on the left, to the last; dark is where many are</figcaption>"
+    yield "<figure class='wide'><figcaption>from the first pair, on the left, to the last; dark is where many are</figcaption>"
     yield f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="where the findings are">'
     y = 0
     if diagnosis.misalignments:

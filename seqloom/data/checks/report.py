@@ -18,6 +18,9 @@ SHOWN_EXAMPLES = 3
 WIDTH = 100
 """Characters of a text on the screen."""
 
+NOT_OF_PAIRS = ("line_counts", "mixed_line_ends", "byte_order_mark", "overlap")
+"""Kinds whose count is no number of pairs, or whose message tells a share itself."""
+
 FORMATS = (".json", ".html")
 
 
@@ -52,13 +55,13 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     serious = diagnosis.of(Severity.FATAL, Severity.PROBLEM)
-    share = f"{diagnosis.flagged / max(1, diagnosis.pairs):.2%}"
-    flagged = f" {diagnosis.flagged:,} of {diagnosis.pairs:,} pairs ({share}) are in question." if serious else ""
+    count, pairs = diagnosis.flagged, diagnosis.pairs  # it may be whole files alone that something is wrong with
+    flagged = f" {count:,} of {pairs:,} pairs ({count / pairs:.2%}) are in question." if count else ""
     yield f"{VERDICTS[diagnosis.worst]}{flagged}"
     for names, languages in zip(diagnosis.names, diagnosis.languages, strict=True):
         told = f" ({languages[0] or '?'}, {languages[1] or '?'})" if any(languages) else ""
         yield f"  {' and '.join(map(visible, names))}{told}"
-    yield f"  {diagnosis.pairs:,} pairs, {diagnosis.seconds:.1f} s"
+    yield f"  {pairs:,} {'pair' if pairs == 1 else 'pairs'}, {diagnosis.seconds:.1f} s"
     if diagnosis.chunks.shifts:
         yield "  For all that follows, the lines that are out of step were paired anew."
     for finding in serious:
@@ -74,7 +77,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 
 def _said(finding: Finding) -> str:
-    told = finding.share >= 0.0001 and finding.kind not in ("overlap", "line_counts")
+    told = finding.share >= 0.0001 and finding.kind not in NOT_OF_PAIRS
     share = f" ({finding.share:.2%})" if told else ""
     return f"{visible(finding.message)}{share}"
 

@@ -1,6 +1,7 @@
 """Text files: their lines, and two of them line by line."""
 
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -23,9 +24,10 @@ def decode_line(raw: bytes, path: Path | str, line: int, start: int) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
+        encoding = "UTF-16" if line == 1 and raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "GB18030"
         raise DataError(
             f"{path}:{line}: byte {raw[error.start]:#04x} at offset {start + error.start} is not valid UTF-8; "
-            f"convert the file first, for example with `iconv -f GB18030 -t UTF-8`"
+            f"convert the file first, for example with `iconv -f {encoding} -t UTF-8`"
         ) from None
 
 

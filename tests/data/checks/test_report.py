@@ -9,6 +9,7 @@ import pytest
 
 from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.doctor import check
+from seqloom.data.checks.page import as_page
 from seqloom.data.checks.report import as_dict, as_text, require_format, write_report
 from seqloom.data.readers import Group
 from seqloom.errors import ConfigError
@@ -41,6 +42,25 @@ def test_the_screen_is_told_the_verdict_first_and_nothing_acts_on_it(diagnosis: 
     assert any(line.startswith("PROBLEM  6 pairs: source and target in each other's place (2.00%)") for line in lines)
     assert all(line.isprintable() for line in lines)
     assert "\\u001b[31mred\\u202e" in as_text(diagnosis)
+
+
+def test_where_whole_files_are_wrong_no_pair_is_said_to_be(tmp_path: Path) -> None:
+    src, tgt = write(tmp_path, sentences(1))
+    tgt.write_bytes(b"\xef\xbb\xbf" + tgt.read_bytes() + b"one more\n")
+    diagnosis = check([Group((src, tgt))], processes=1)
+    lines = as_text(diagnosis).split("\n")
+    assert lines[0] == "This corpus must not be trained on as it is."
+    assert lines[2].startswith("  1 pair, ")
+    assert f"note     {tgt} begins with a byte order mark" in lines
+    assert "<p>1 pair.</p>" in as_page(diagnosis)
+
+
+def test_what_is_not_utf8_is_told_before_what_comes_of_it(tmp_path: Path) -> None:
+    src, tgt = write(tmp_path, sentences(300))
+    tgt.write_text(tgt.read_text(encoding="utf-8").replace("\n", " ü\n"), encoding="utf-16")
+    lines = [line for line in as_text(check([Group((src, tgt))], processes=1)).split("\n") if "FATAL" in line]
+    assert lines[0] == "FATAL    300 pairs: bytes that are not UTF-8 (100.00%)"
+    assert len(lines) > 1
 
 
 class Page(html.parser.HTMLParser):
