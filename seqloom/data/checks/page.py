@@ -114,7 +114,8 @@ def _table(findings: Sequence[Finding], said: Said) -> Iterator[str]:
     for finding in findings:
         yield (
             f"<tr><td><span class='pill {finding.severity}'>{finding.severity}</span>"
-            f"<div class='dim'>{said(finding.kind).replace('_', '_<wbr/>')}</div></td><td class='what'>{said(finding.message)}</td><td class='number'>{finding.count:,}</td>"
+            f"<div class='dim'>{said(finding.kind).replace('_', '_<wbr/>')}</div></td>"
+            f"<td class='what'>{said(finding.message)}</td><td class='number'>{finding.count:,}</td>"
             f"<td class='number'>{finding.share:.2%}</td></tr>"
         )
     yield "</tbody></table></div>"
@@ -130,7 +131,8 @@ def _places(diagnosis: Diagnosis, said: Said) -> Iterator[str]:
         return
     width, left = 900, 190
     step = (width - left) / BINS
-    yield "<figure class='wide'><figcaption>from the first pair, on the left, to the last; dark is where many are</figcaption>"
+    yield "<figure class='wide'>"
+    yield "<figcaption>from the first pair, on the left, to the last; dark is where many are</figcaption>"
     yield f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="where the findings are">'
     y = 0
     if diagnosis.misalignments:
