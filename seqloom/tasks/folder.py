@@ -162,7 +162,7 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     for name, tensor in tensors.items():
         if not _is_finite(tensor):
             raise ModelFolderError(
-                f"{path}: {shown(name, 200)} holds NaN or infinity, expected numbers that can be reckoned with; "
+                f"{path}: {shown(name, 200)} holds NaN or infinity, expected finite numbers; "
                 f"take an older copy of the folder"
             )
     return tensors

@@ -262,6 +262,16 @@ def test_where_an_export_cannot_be_run_torch_translates(run: Path, monkeypatch: 
         opened(run, engine="ctranslate2")
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch", "ctranslate2"])
+def test_what_no_engine_can_run_is_told_of_the_folder(run: Path, engine: str) -> None:
+    folder = read_translator(run)
+    kept = {key: value for key, value in folder.config.items() if key not in ("files", "format_version")}
+    name, weight = next(iter(folder.weights.items()))
+    write_model(run, kept, folder.files, {**folder.weights, name: weight * float("nan")})
+    with pytest.raises(ModelFolderError, match=rf"^{run}/model\.safetensors: {name} holds NaN or infinity"):
+        opened(run, engine=engine)
+
+
 @pytest.mark.parametrize("content", ["[]", "{", '{"KEY": {"variant": "float32", "shape": {"workers": 0}}}'])
 def test_a_choice_that_makes_no_sense_is_made_anew(run: Path, content: str) -> None:
     opened(run)

@@ -220,7 +220,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path, dtype: torch.dtype, value: 
     with pytest.raises(ModelFolderError) as error:
         read_tensors(path)
     assert str(error.value) == (
-        f"{path}: a holds NaN or infinity, expected numbers that can be reckoned with; take an older copy of the folder"
+        f"{path}: a holds NaN or infinity, expected finite numbers; take an older copy of the folder"
     )
 
 

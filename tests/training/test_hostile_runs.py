@@ -180,7 +180,7 @@ def test_a_checkpoint_with_what_is_no_number(copied: Path, name: str) -> None:
     with pytest.raises(RunError) as error:
         checkpoint.load_checkpoint(path, model, [torch.optim.AdamW(model.parameters())])
     assert str(error.value) == (
-        f"{path / name}: {wrong} holds NaN or infinity, expected numbers that can be reckoned with; "
+        f"{path / name}: {wrong} holds NaN or infinity, expected finite numbers; "
         f"take an older copy of the folder, or delete {path} to go back to the checkpoint before it"
     )
 
