@@ -78,7 +78,7 @@ KINDS = {
     ),
     "swapped_sides": Kind(
         "source and target in each other's place",
-        "Put them right, or drop them.",
+        "Put them right, or drop them; if it is all of them, exchange --src and --tgt.",
         problem=0.001,
         fatal=0.5,
         dropped=True,
