@@ -35,8 +35,10 @@ class Misalignment:
         return {**about, "confidence": round(self.confidence, 3)}
 
     def __str__(self) -> str:
-        end = f" to line {self.until:,}" if self.until else " on"
-        return f"from {self.where}{end} the {lacking(self.shift)}"
+        if self.until is None:
+            return f"from {self.where} on the {lacking(self.shift)}"
+        again = f"has {abs(self.shift):,} too many where it ends"
+        return f"from {self.where} to line {self.until:,} the {lacking(self.shift)} where this begins, and {again}"
 
 
 @dataclass

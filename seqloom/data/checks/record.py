@@ -154,7 +154,7 @@ class Record:
                         "overlap", held.found, self.overlaps[number], message, held.size, held.found_sentences
                     )
                 )
-        if not self.usable:
+        if not self.usable and "invalid_utf8" not in rows:  # which says why
             findings.append(self._finding("no_pairs", 0, message="no pair has text on both sides"))
         languages = [self.languages.get(number, ("", "")) for number in range(len(groups))]
         names = [group.names() for group in groups]
