@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seqloom.config import (
-    PRESETS,
     DataConfig,
     DecodingConfig,
     ModelConfig,
@@ -190,9 +189,9 @@ def sizes(**given: Any) -> dict[str, Any]:
     return ModelConfig.model_validate(given).model_dump()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ModelConfig.PRESETS)
 def test_a_preset_gives_what_is_not_given(name):
-    expected = dict(PRESETS[name])
+    expected = dict(ModelConfig.PRESETS[name])
     depth = expected.pop("num_layers")
     config = sizes(preset=name)
     assert config.items() >= (expected | {"num_encoder_layers": depth, "num_decoder_layers": depth}).items()
@@ -201,7 +200,7 @@ def test_a_preset_gives_what_is_not_given(name):
 
 
 def test_presets_are_the_choices_and_small_is_the_default():
-    assert set(get_args(ModelConfig.model_fields["preset"].annotation)) == set(PRESETS)
+    assert set(get_args(ModelConfig.model_fields["preset"].annotation)) == set(ModelConfig.PRESETS)
     assert sizes() == sizes(preset="small")
 
 
@@ -302,7 +301,7 @@ CONFIGS = st.builds(
     ),
     model=st.builds(
         lambda **given: ModelConfig.model_validate(given),
-        preset=st.sampled_from(list(PRESETS)),
+        preset=st.sampled_from(list(ModelConfig.PRESETS)),
         d_model=st.integers(1, 997).map(lambda heads: 16 * heads),
         dropout=st.floats(0, 0.99),
         num_encoder_layers=st.integers(1, 31),

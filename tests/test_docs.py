@@ -28,7 +28,7 @@ import pytest
 import torch
 
 from seqloom import cli, errors
-from seqloom.config import PRESETS, ModelConfig, Section, load_config
+from seqloom.config import ModelConfig, Section, load_config
 from seqloom.data.readers import COMPRESSIONS, READERS
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.pipeline import quantization
@@ -423,9 +423,9 @@ def test_the_recipe_page_explains_every_section():
 
 def test_the_presets_are_as_documented():
     rows = re.findall(r"^\| `(\w+)` \|(.+)\|$", section("docs/sizes.md", "The presets"), re.MULTILINE)
-    assert [name for name, _ in rows] == list(PRESETS)
+    assert [name for name, _ in rows] == list(ModelConfig.PRESETS)
     for name, cells in rows:
-        preset = PRESETS[name]
+        preset = ModelConfig.PRESETS[name]
         with torch.device("meta"):
             model = EncoderDecoder(ModelConfig.model_validate({"preset": name}), 8000, 8000)
         millions = sum(weight.numel() for weight in model.parameters()) / 1e6

@@ -7,13 +7,25 @@ file format, a model or a task; tasks say which sections they need.
 
 from seqloom.config.loading import load_config, recipe_text, section_settings
 from seqloom.config.section import Section
-from seqloom.config.sections import PRESETS, DataConfig, DecodingConfig, ModelConfig, TrainingConfig
+from seqloom.config.sections import (
+    MODEL_CONFIGS,
+    AnyModelConfig,
+    DataConfig,
+    DecodingConfig,
+    ModelConfig,
+    NetworkConfig,
+    RecurrentConfig,
+    TrainingConfig,
+)
 
 __all__ = [
-    "PRESETS",
+    "MODEL_CONFIGS",
+    "AnyModelConfig",
     "DataConfig",
     "DecodingConfig",
     "ModelConfig",
+    "NetworkConfig",
+    "RecurrentConfig",
     "Section",
     "TrainingConfig",
     "load_config",

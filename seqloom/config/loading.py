@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -61,9 +61,10 @@ def load_config(
     ]
     values: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
+    kinds = {section: table["kind"] for source, _ in sources for section, table in source.items() if "kind" in table}
     for source, label in sources:
         for section, table in source.items():
-            for key, value in _section(cls, section).spelt_out(table).items():
+            for key, value in _section(cls, section, kinds.get(section)).spelt_out(table).items():
                 where = origin[f"{section}.{key}"] = label.replace("{key}", shown(key).replace("_", "-"))
                 origin.setdefault(section, where)
                 try:
@@ -76,7 +77,7 @@ def load_config(
     try:
         config = cls.model_validate(values)
     except ValidationError as error:
-        mistakes.extend(_describe(cls, problem, origin) for problem in error.errors())
+        mistakes.extend(_describe(cls, problem, origin, kinds) for problem in error.errors())
     if mistakes:
         more = len(mistakes) - MAX_MISTAKES
         raise ConfigError("\n".join([*mistakes[:MAX_MISTAKES], *([f"and {more:,} more mistakes"] if more > 0 else [])]))
@@ -180,15 +181,22 @@ EXPECTED = {
 """What was expected, by the beginning of the name that pydantic gives to the problem."""
 
 
-def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str]) -> str:
+def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds: Mapping[str, Any]) -> str:
     """One sentence for one of pydantic's findings."""
     location = [str(part) for part in problem["loc"]]
+    of_kind = ""
+    if len(_variants(cls, location[0])) > 1 and len(location) > 1:
+        of_kind = f" with kind = {location.pop(1)!r}"
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "union_tag_invalid":
+        location.append("kind")
+        kind, problem = "literal_error", {**problem, "input": kinds[location[0]]}
+        context = {"expected": context["expected_tags"].replace(", ", " or ")}
     name = ".".join(location[:2])
     where = f"{origin[name]}: " if name in origin else ""
-    kind, context = problem["type"], problem.get("ctx", {})
     if kind == "extra_forbidden":
-        known = _keys(cls if len(location) == 1 else _section(cls, location[0]))
-        what = "section" if len(location) == 1 else f"key of [{location[0]}]"
+        known = _keys(cls if len(location) == 1 else _section(cls, location[0], kinds.get(location[0])))
+        what = "section" if len(location) == 1 else f"key of [{location[0]}]{of_kind}"
         hint = _hint(location[-1], known) or f"known are {', '.join(known)}"
         return f"{where}'{shown(location[-1])}' is no {what}; {hint}"
     if kind == "value_error":
@@ -205,10 +213,17 @@ def _hint(word: Any, known: Iterable[str]) -> str:
     return f"did you mean '{close[0]}'?" if close else ""
 
 
-def _section(cls: type[Section], name: str) -> type[Section]:
-    """The class of a section; for one that does not exist, one without keys."""
+def _variants(cls: type[Section], name: str) -> list[type[Section]]:
+    """The classes of a section: several where its ``kind`` tells which one is meant, none if it does not exist."""
     annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else Section
+    choices = [get_args(choice)[0] for choice in get_args(annotation)] or [annotation]
+    return [choice for choice in choices if isinstance(choice, type) and issubclass(choice, Section)]
+
+
+def _section(cls: type[Section], name: str, kind: Any = None) -> type[Section]:
+    """The class of a section, the first one unless ``kind`` is another's; if it does not exist, one without keys."""
+    variants = _variants(cls, name) or [Section]
+    return next((each for each in variants[1:] if each.model_fields["kind"].default == kind), variants[0])
 
 
 def _keys(cls: type[Section]) -> list[str]:

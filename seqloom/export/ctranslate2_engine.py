@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 
-from seqloom.config import DecodingConfig, ModelConfig
+from seqloom.config import DecodingConfig, NetworkConfig
 from seqloom.data.tokenizers import EOS
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.lengths import length_bounds
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 MOST_TOKENS = 1 << 14
 """Of a batch whose probabilities are asked for: it holds the scores of all pieces for each of them."""
 
-UNKNOWN_POSITIONS = {"alibi", "t5", "shaw"}
-"""What ``model.positions`` may be that CTranslate2 has not, or not in both stacks."""
+KNOWN = {
+    "kind": {"transformer"},
+    "positions": {"sinusoidal", "learned", "rotary", "index", "random", "none"},
+    "score": {"scaled_dot"},
+}
+"""What of a model CTranslate2 has, in both stacks, where it has not all that there is."""
 
 
-def missing_parts(config: ModelConfig) -> str:
+def missing_parts(config: NetworkConfig) -> str:
     """What of a model CTranslate2 cannot run, as a setting; empty if it can run it."""
-    return f"model.positions = {config.positions!r}" if config.positions in UNKNOWN_POSITIONS else ""
+    return next(iter(config.beyond(KNOWN)), "")
 
 
 def supported_types() -> set[str]:
@@ -67,8 +71,7 @@ class CTranslate2Engine:
         )
         self.tgt_ids = {piece: number for number, piece in enumerate(self.tgt_pieces)}
         self.end = self.tgt_pieces[EOS]
-        bounded = setup.model.positions in ("learned", "random")
-        self.longest = export.places if bounded else None
+        self.longest = None if setup.model.places is None else export.places
         self.translator = ctranslate2.Translator(
             str(export.path),
             device="cpu",

@@ -12,8 +12,10 @@ from seqloom.config import ModelConfig
 from seqloom.data.tokenizers import BOS, EOS, UNK, SentencePiece
 from seqloom.export.shortlist import Shortlist, write_vmap
 from seqloom.export.store import ABOUT, SHORTLIST, Export, make_export
+from seqloom.export.transformer import transformer_of
 from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
@@ -44,7 +46,7 @@ def export_model(folder: ModelFolder, variant: str, proof: dict[str, Any] | None
 
 
 def write_ctranslate2(
-    model: EncoderDecoder, setup: TranslatorSetup, folder: Path, variant: str, shortlist: Shortlist | None = None
+    model: SequenceToSequence, setup: TranslatorSetup, folder: Path, variant: str, shortlist: Shortlist | None = None
 ) -> None:
     """Writes ``model.bin``, ``config.json`` and the vocabularies into ``folder``, which is there.
 
@@ -55,8 +57,12 @@ def write_ctranslate2(
         variant: how the weights are stored: float32, bfloat16, or int8 with float32 for the rest.
         shortlist: for a variant that has one.
     """
+    transformer, config = transformer_of(model, setup.model, "CTranslate2")
+    rows = places(setup)
     with torch.inference_mode():
-        spec = transformer_spec.TransformerSpec(_encoder(model, setup), _decoder(model, setup))
+        spec = transformer_spec.TransformerSpec(
+            _encoder(transformer, config, rows), _decoder(transformer, config, rows)
+        )
         src, tgt = setup.src_tokenizer, setup.tgt_tokenizer
         target = tgt.pieces(range(tgt.vocab_size))
         spec.register_source_vocabulary(src.pieces(range(src.vocab_size)))
@@ -64,7 +70,7 @@ def write_ctranslate2(
         spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (target[i] for i in (UNK, BOS, EOS))
         spec.config.decoder_start_token = target[BOS]
         spec.config.add_source_eos = True
-        spec.config.layer_norm_epsilon = float(_first_norm(model).eps)
+        spec.config.layer_norm_epsilon = float(_first_norm(transformer).eps)
         spec.validate()
         kind = variant.removesuffix(SHORTLIST)
         spec.optimize(quantization="int8_float32" if kind == "int8" else kind)
@@ -127,17 +133,16 @@ def _script(setup: TranslatorSetup, export: Export) -> str:
 def places(setup: TranslatorSetup) -> int:
     """How many tokens an exported model can tell apart by their position."""
     needed = max(PLACES, setup.longest_source + 2, setup.decoding.max_length + 1)
-    bounded = setup.model.positions in ("learned", "random")
-    return min(needed, setup.model.max_positions) if bounded else needed
+    return needed if setup.model.places is None else min(needed, setup.model.places)
 
 
-def _encoder(model: EncoderDecoder, setup: TranslatorSetup) -> transformer_spec.TransformerEncoderSpec:
-    config = setup.model
+def _encoder(model: EncoderDecoder, config: ModelConfig, rows: int) -> transformer_spec.TransformerEncoderSpec:
+    """``rows``: of the table of positions."""
     spec = transformer_spec.TransformerEncoderSpec(
         config.num_encoder_layers, num_source_embeddings=1, **_common(config)
     )
     _embed(spec.embeddings[0], model.src_embedding.table)
-    spec.position_encodings.encodings = _table(model.encoder.positions, places(setup), config.d_model)
+    spec.position_encodings.encodings = _table(model.encoder.positions, rows, config.d_model)
     _set_norm(getattr(spec, "layer_norm", None), model.encoder.norm)
     for layer, block in zip(spec.layer, list(model.encoder.blocks), strict=True):
         _self_attention(layer.self_attention, block.attention, block.attention_residual.norm)
@@ -145,12 +150,12 @@ def _encoder(model: EncoderDecoder, setup: TranslatorSetup) -> transformer_spec.
     return spec
 
 
-def _decoder(model: EncoderDecoder, setup: TranslatorSetup) -> transformer_spec.TransformerDecoderSpec:
-    config = setup.model
+def _decoder(model: EncoderDecoder, config: ModelConfig, rows: int) -> transformer_spec.TransformerDecoderSpec:
+    """As :func:`_encoder`."""
     spec = transformer_spec.TransformerDecoderSpec(config.num_decoder_layers, **_common(config))
     _embed(spec.embeddings, model.tgt_embedding.table)
     if hasattr(spec, "position_encodings"):
-        spec.position_encodings.encodings = _table(model.decoder.positions, places(setup), config.d_model)
+        spec.position_encodings.encodings = _table(model.decoder.positions, rows, config.d_model)
     _set_norm(getattr(spec, "layer_norm", None), model.decoder.norm)
     spec.projection.weight = model.output.weight
     if model.output.bias is not None:

@@ -15,10 +15,12 @@ from seqloom.data.tokenizers import BOS, EOS, NUM_SPECIAL, PAD, UNK, SentencePie
 from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
 from seqloom.errors import ModelFolderError, UserError, shown
 from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
+from seqloom.export.transformer import transformer_of
 from seqloom.files import new_folder, read_bytes, read_json, require_free
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.folder import read_tensors, write_model
-from seqloom.tasks.setup import TranslatorSetup, least_weights
+from seqloom.tasks.setup import TranslatorSetup
 
 LONGEST_SOURCE = 256
 """Tokens of a source that an imported model is given at once: how long those of its training were is not known."""
@@ -43,7 +45,7 @@ def not_exportable(setup: TranslatorSetup) -> str:
     return ""
 
 
-def write_huggingface(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None:
+def write_huggingface(model: SequenceToSequence, setup: TranslatorSetup, out: Path) -> None:
     """Writes a folder that ``MarianMTModel`` and ``MarianTokenizer`` load.
 
     Raises:
@@ -51,16 +53,17 @@ def write_huggingface(model: EncoderDecoder, setup: TranslatorSetup, out: Path) 
     """
     if reason := not_exportable(setup):
         raise UserError(f"cannot be exported for Hugging Face: {reason}; train with other settings for that")
+    transformer, config = transformer_of(model, setup.model, "Hugging Face")
     with new_folder(out) as new:
-        save_file(to_marian(model, setup.model), new / "model.safetensors", SERIALIZED)
-        for name, content in _configs(setup).items():
+        save_file(to_marian(transformer, config), new / "model.safetensors", SERIALIZED)
+        for name, content in _configs(config, setup).items():
             (new / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         (new / "source.spm").write_bytes(setup.src_tokenizer.to_bytes())
         (new / "target.spm").write_bytes(setup.tgt_tokenizer.to_bytes())
 
 
-def _configs(setup: TranslatorSetup) -> dict[str, Any]:
-    config, decoding = setup.model, setup.decoding
+def _configs(config: ModelConfig, setup: TranslatorSetup) -> dict[str, Any]:
+    decoding = setup.decoding
     src, tgt = (
         tokenizer.pieces(range(tokenizer.vocab_size)) for tokenizer in (setup.src_tokenizer, setup.tgt_tokenizer)
     )
@@ -158,7 +161,7 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
         )
     try:
         found = read_tensors(path)
-        if sum(weight.numel() for weight in found.values()) < least_weights(settings):
+        if sum(weight.numel() for weight in found.values()) < settings.least_weights:
             raise ValueError("it has fewer numbers than a model of these sizes")
         weights = from_marian(found, settings, src.rows, tgt.rows, tgt.silent)
         _require_shapes(weights, settings, len(src.pieces), len(tgt.pieces))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqloom.config import ModelConfig
+from seqloom.config import ModelConfig, NetworkConfig
 from seqloom.models.encoder_decoder import EncoderDecoder
 
 FUNCTIONS = {"relu": "relu", "gelu": "gelu", "silu": "swish"}
@@ -54,22 +54,19 @@ def sines_first(width: int) -> Tensor:
     return torch.cat([torch.arange(0, width, 2), torch.arange(1, width, 2)])
 
 
-def not_marian(config: ModelConfig) -> str:
+def not_marian(config: NetworkConfig) -> str:
     """What of a model Marian has not, as settings; empty if it is one."""
-    expected: dict[str, set[Any]] = {
+    known: dict[str, set[Any]] = {
+        "kind": {"transformer"},
         "norm": {"post"},
         "positions": {"sinusoidal"},
         "normalization": {"layer"},
         "activation": set(FUNCTIONS),
-        "num_kv_heads": {None, config.num_heads},
+        "num_kv_heads": {None, getattr(config, "num_heads", None)},
+        "score": {"scaled_dot"},
         "tied_embeddings": {"all", "output", "none"},
     }
-    found = [
-        f"model.{key} = {getattr(config, key)!r}"
-        for key, known in expected.items()
-        if getattr(config, key) not in known
-    ]
-    return ", ".join(found)
+    return ", ".join(config.beyond(known))
 
 
 def to_marian(model: EncoderDecoder, config: ModelConfig) -> dict[str, Tensor]:

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.data.tokenizers import BOS, EOS, PAD
+from seqloom.export.transformer import transformer_of
 from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.models.transformer import DecoderState
 from seqloom.tasks.setup import TranslatorSetup
 
@@ -52,10 +54,15 @@ class Stepping(nn.Module):
         return logits, [part for cache in state.own for part in (cache.keys, cache.values) if part is not None]
 
 
-def write_onnx(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None:
-    """Writes both graphs, the tokenizers and ``generation.json`` into a new folder."""
+def write_onnx(model: SequenceToSequence, setup: TranslatorSetup, out: Path) -> None:
+    """Writes both graphs, the tokenizers and ``generation.json`` into a new folder.
+
+    Raises:
+        UserError: if the model is no Transformer.
+    """
+    transformer, config = transformer_of(model, setup.model, "ONNX")
     with new_folder(out) as new:
-        _write_graphs(model.eval(), new)
+        _write_graphs(transformer.eval(), new)
         _, files = setup.describe()
         for name, content in files.items():
             (new / name).write_bytes(content)
@@ -65,9 +72,9 @@ def write_onnx(model: EncoderDecoder, setup: TranslatorSetup, out: Path) -> None
             "pad": PAD,
             "bos": BOS,
             "eos": EOS,
-            "layers": setup.model.num_decoder_layers,
-            "heads": setup.model.num_kv_heads or setup.model.num_heads,
-            "head_dim": setup.model.d_model // setup.model.num_heads,
+            "layers": config.num_decoder_layers,
+            "heads": config.num_kv_heads or config.num_heads,
+            "head_dim": config.d_model // config.num_heads,
             "max_length": setup.decoding.max_length,
         }
         (new / "generation.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

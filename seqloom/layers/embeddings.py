@@ -30,6 +30,11 @@ class TokenEmbedding(nn.Module):
         nn.init.normal_(self.table.weight, std=d_model**-0.5)
         self.scale = math.sqrt(d_model)
 
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """``tokens`` [...] -> [..., D]."""
+        scaled: Tensor = self.table(tokens) * self.scale
+        return scaled
+
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor | None = None) -> Embedded:
         """``tokens`` [B, T] at ``positions`` -> Embedded."""
-        return Embedded(self.table(tokens) * self.scale, positions, mask)
+        return Embedded(self.vectors(tokens), positions, mask)

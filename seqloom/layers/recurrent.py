@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.layers.dropout import dropout
+from seqloom.layers.linear import PlainLinear
 
 State = tuple[Tensor, ...]
 """What a cell remembers, each [B, H]: first h, which is also its output; of an LSTM then c. H is its width here."""
@@ -39,8 +40,8 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.input = nn.Linear(input_size, self.GATES * hidden_size)
-        self.recurrent = nn.Linear(hidden_size, self.GATES * hidden_size)
+        self.input = PlainLinear(input_size, self.GATES * hidden_size)
+        self.recurrent = PlainLinear(hidden_size, self.GATES * hidden_size)
         self._reset_parameters()
 
     def _reset_parameters(self) -> None:
@@ -50,35 +51,47 @@ class Cell(nn.Module):
                 init(gate)
             nn.init.zeros_(linear.bias)
 
-    def update(self, inputs: Tensor, state: State) -> State:
-        """One step, from inputs that are projected already, [B, GATES * H]."""
+    def update(self, inputs: Tensor, recurrent: Tensor, state: State) -> State:
+        """One step, from what the linear layers make of the input and of h, [B, GATES * H] each."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State) -> State:
         """One step: ``x`` [B, input_size] -> the next state."""
-        return self.update(self.input(x), state)
+        return self.update(self.input(x), self.recurrent(state[0]), state)
 
     def start(self, x: Tensor) -> State:
         """The state before the first of inputs [B, ...]: all zero."""
         return (x.new_zeros(len(x), self.hidden_size),) * self.STATES
 
-    def sequence(self, x: Tensor, state: State | None = None, mask: Tensor | None = None) -> tuple[Tensor, State]:
+    def sequence(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        mask: Tensor | None = None,
+        more: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, State]:
         """All steps by torch's fused kernel.
 
         Args:
             x: [B, T, input_size].
             state: before the first step; zero unless given.
             mask: [B, T], True at real inputs, which come first and are at least one.
+            more: inputs beside ``x``, [B, T, C], and their own weight, [GATES * H, C].
 
         Returns:
             h after each step, [B, T, H], of which those at padding mean nothing; the state after the last real input.
         """
-        weight, carried = self.input.weight, bool(self.CARRYING) and mask is not None
-        if mask is not None and carried:
+        beside = [] if more is None else [more]
+        if self.CARRYING and mask is not None:
             # One more channel, 1 at padding, whose weights hold the state there.
-            x = torch.cat([x, ~mask[:, :, None]], 2)
-            column = weight.new_tensor(self.CARRYING).repeat_interleave(self.hidden_size)
-            weight = torch.cat([weight, column[:, None]], 1)
+            column = x.new_tensor(self.CARRYING).repeat_interleave(self.hidden_size)
+            beside.append((~mask[:, :, None], column[:, None]))
+        weight = self.input.weight
+        if beside:
+            x, weight = (
+                torch.cat([x, *(each for each, _ in beside)], 2),
+                torch.cat([weight, *(w for _, w in beside)], 1),
+            )
         weights = [weight, self.recurrent.weight, self.input.bias, self.recurrent.bias]
         before = [each[None] for each in state or self.start(x)]
         first = before if len(before) > 1 else before[0]
@@ -96,8 +109,8 @@ class RNNCell(Cell):
     GATES = 1
     KERNEL = staticmethod(torch.rnn_tanh)
 
-    def update(self, inputs: Tensor, state: State) -> State:
-        return (torch.tanh(inputs + self.recurrent(state[0])),)
+    def update(self, inputs: Tensor, recurrent: Tensor, state: State) -> State:
+        return (torch.tanh(inputs + recurrent),)
 
 
 class LSTMCell(Cell):
@@ -116,10 +129,9 @@ class LSTMCell(Cell):
         super()._reset_parameters()
         nn.init.ones_(self.input.bias.detach()[self.hidden_size : 2 * self.hidden_size])
 
-    def update(self, inputs: Tensor, state: State) -> State:
-        h, c = state
-        i, f, g, o = (inputs + self.recurrent(h)).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    def update(self, inputs: Tensor, recurrent: Tensor, state: State) -> State:
+        i, f, g, o = (inputs + recurrent).chunk(4, -1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
 
 
@@ -133,10 +145,10 @@ class GRUCell(Cell):
     GATES = 3
     KERNEL = staticmethod(torch.gru)
 
-    def update(self, inputs: Tensor, state: State) -> State:
+    def update(self, inputs: Tensor, recurrent: Tensor, state: State) -> State:
         (h,) = state
         x_r, x_z, x_n = inputs.chunk(3, -1)
-        h_r, h_z, h_n = self.recurrent(h).chunk(3, -1)
+        h_r, h_z, h_n = recurrent.chunk(3, -1)
         r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
         n = (x_n + r * h_n).tanh()
         return (torch.lerp(n, h, z),)
@@ -192,6 +204,10 @@ class Recurrent(nn.Module):
         sizes = [input_size] + [self.width] * (num_layers - 1)
         self.forwards = nn.ModuleList(cell(size, hidden_size) for size in sizes)
         self.backwards = nn.ModuleList(cell(size, hidden_size) for size in sizes if bidirectional)
+
+    def cells(self) -> list[Cell]:
+        """Those that read forwards, the lowest first."""
+        return cast(list[Cell], list(self.forwards))
 
     @property
     def directions(self) -> Sequence[tuple[Cell, ...]]:

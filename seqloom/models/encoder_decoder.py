@@ -2,41 +2,21 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from seqloom.config import ModelConfig
-from seqloom.layers.consistency import projection_consistency
-from seqloom.layers.dropout import random_from
-from seqloom.layers.embeddings import TokenEmbedding
-from seqloom.layers.linear import Linear, PlainLinear, Product, init_xavier
-from seqloom.layers.projection import projection_loss
+from seqloom.layers.linear import Linear, init_xavier
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.models.transformer import Decoder, DecoderState, Encoder
 
 
-class EncoderDecoder(nn.Module):
-    """Vaswani et al. 2017, figure 1.
+class EncoderDecoder(SequenceToSequence):
+    """Vaswani et al. 2017, figure 1; arguments as of :class:`SequenceToSequence`."""
 
-    Args:
-        config: sizes and parts.
-        src_vocab: number of source tokens.
-        tgt_vocab: number of target tokens; the same as ``src_vocab`` where one table embeds both.
-    """
+    encoder: Encoder
+    decoder: Decoder
 
     def __init__(self, config: ModelConfig, src_vocab: int, tgt_vocab: int) -> None:
-        super().__init__()
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
-        self.src_embedding = TokenEmbedding(src_vocab, config.d_model)
-        self.tgt_embedding = TokenEmbedding(tgt_vocab, config.d_model)
-        self.output = PlainLinear(config.d_model, tgt_vocab, bias=config.output_bias)
-        self._reset_parameters()
-        # Press and Wolf 2017; Vaswani et al. 2017, section 3.4.
-        if config.tied_embeddings in ("all", "inputs"):
-            if src_vocab != tgt_vocab:
-                raise ValueError(f"tied embeddings need one vocabulary, got {src_vocab} and {tgt_vocab} tokens")
-            self.tgt_embedding = self.src_embedding
-        if config.tied_embeddings in ("all", "output"):
-            self.output.weight = self.tgt_embedding.table.weight
+        super().__init__(config, Encoder(config), Decoder(config), src_vocab, tgt_vocab)
 
     def _reset_parameters(self) -> None:
         for module in self.modules():
@@ -45,8 +25,11 @@ class EncoderDecoder(nn.Module):
 
     @property
     def longest(self) -> int | None:
-        """How many tokens a sequence may have, its begin or end counted; None where any number will do."""
         return self.encoder.positions.limit
+
+    @property
+    def stacks(self) -> list[nn.Module]:
+        return [self.encoder, self.decoder]
 
     def encode(self, src: Tensor, src_mask: Tensor | None = None) -> Tensor:
         """``src`` [B, S] ids, ``src_mask`` [B, S] True at real tokens -> memory [B, S, D]."""
@@ -55,80 +38,14 @@ class EncoderDecoder(nn.Module):
         return memory
 
     def decode(self, tgt: Tensor, memory: Tensor, src_mask: Tensor | None = None) -> Tensor:
-        """``tgt`` [B, T] ids that start with the begin token -> hidden states [B, T, D]."""
         positions = torch.arange(tgt.size(1), device=tgt.device)
         hidden: Tensor = self.decoder(self.tgt_embedding(tgt, positions), memory, src_mask)
         return hidden
 
-    def forward(self, src: Tensor, tgt: Tensor, src_mask: Tensor | None = None) -> Tensor:
-        """Teacher forcing: logits [B, T, V] of the token that follows each of ``tgt``."""
-        logits: Tensor = self.output(self.decode(tgt, self.encode(src, src_mask), src_mask))
-        return logits
-
-    def loss(
-        self,
-        src: Tensor,
-        tgt: Tensor,
-        targets: Tensor,
-        src_mask: Tensor | None,
-        real: Tensor,
-        smoothing: float = 0.0,
-        consistency: float = 0.0,
-        random: torch.Generator | None = None,
-    ) -> Tensor:
-        """Summed cross-entropy of the real target tokens, without ever holding all logits.
-
-        Args:
-            src: [B, S] ids.
-            tgt: [B, T] ids that start with the begin token.
-            targets: [B, T], ``tgt`` one token on.
-            src_mask: [B, S], True at real tokens.
-            real: [N], where the real targets are in the B * T of ``targets``.
-            smoothing: label smoothing.
-            consistency: weight of the divergence between two passes under different dropout
-                (:mod:`seqloom.layers.consistency`); 0 makes one pass.
-            random: where dropout draws from; None is torch's own generator.
-        """
-        with random_from(random):
-            if not consistency:
-                hidden = self.decode(tgt, self.encode(src, src_mask), src_mask)
-                (hidden,), output = self._with_bias(_rows(hidden, real))
-                return projection_loss(hidden, output, targets.flatten()[real], smoothing)
-            src, tgt = torch.cat([src, src]), torch.cat([tgt, tgt])
-            twice = None if src_mask is None else torch.cat([src_mask, src_mask])
-            first, second = self.decode(tgt, self.encode(src, twice), twice).chunk(2)
-        (first, second), output = self._with_bias(_rows(first, real), _rows(second, real))
-        return projection_consistency(first, second, output, targets.flatten()[real], smoothing, consistency)
-
-    def _with_bias(self, *hidden: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Vectors [N, D] and what they are projected with; a bias is one more column, beside ones."""
-        if self.output.bias is None:
-            return list(hidden), self.output.weight
-        column = self.output.bias[:, None].to(self.output.weight.dtype)
-        return [pad(each, (0, 1), value=1.0) for each in hidden], torch.cat([self.output.weight, column], 1)
-
     def start(self, src: Tensor, src_mask: Tensor | None = None) -> DecoderState:
-        """The decoder step protocol: reads B sources once."""
         return self.decoder.start(self.encode(src, src_mask), src_mask)
 
-    def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
-        """The decoder step protocol: ``tokens`` [B * beam], the last of each hypothesis -> logits [B * beam, V]."""
-        logits: Tensor = self.output(self.look(tokens, state))
-        return logits
-
     def look(self, tokens: Tensor, state: DecoderState) -> Tensor:
-        """A step without its last product: ``tokens`` [B * beam] -> hidden states [B * beam, D]."""
         # Not a tensor of a number: that would wait for the device.
         positions = torch.arange(state.length, state.length + 1, device=tokens.device)
         return self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)[:, 0]
-
-    def scorer(self, pieces: Tensor) -> Product:
-        """Hidden states [N, D] -> the logits of ``pieces`` [U] alone, [N, U]; for searches, without gradients."""
-        bias = self.output.bias
-        return Product(self.output.weight[pieces], None if bias is None else bias[pieces])
-
-
-def _rows(hidden: Tensor, real: Tensor) -> Tensor:
-    """Of [B, T, D] the vectors at ``real`` [N] of the B * T places: [N, D]."""
-    hidden = hidden.flatten(0, 1)
-    return hidden if len(real) == len(hidden) else hidden.index_select(0, real)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from seqloom.tasks.setup import model_config
+
 
 def translator_card(config: dict[str, Any]) -> str:
     """A README for a model folder, from its config.json."""
@@ -13,7 +15,7 @@ def translator_card(config: dict[str, Any]) -> str:
         option, argument = f" --tgt-lang {target}", f", tgt_lang={target!r}"
     scores = "\n".join(f"| {name} | {value:.2f} |" for name, value in config["scores"]["valid"].items())
     signatures = "\n".join(f"- {name}: `{text}`" for name, text in config["scores"]["signatures"].items())
-    model, training, data = config["model"], config["training"], config["data"]
+    model, training, data = model_config(config["model"]), config["training"], config["data"]
     return f"""# A translator {title}
 
 Made with Seqloom. Use it with
@@ -30,8 +32,7 @@ or in Python with `seqloom.load("THIS_FOLDER").translate(["..."]{argument})`.
 
 - Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps and
   {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.
-- {training["parameters"] / 1e6:.1f} million parameters: {model["num_encoder_layers"]} + {model["num_decoder_layers"]}
-  layers, d_model {model["d_model"]}, d_ff {model["d_ff"]}, {model["num_heads"]} heads.
+- {training["parameters"] / 1e6:.1f} million parameters: {model.sizes}.
 - Data fingerprint: `{data["fingerprint"]}`.
 - Validation scores are of greedy translations. The sentences were not trained on, but they chose this
   model among others of its run, so expect a little less on new text.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from seqloom.config import DecodingConfig, ModelConfig
+from seqloom.config import AnyModelConfig, DecodingConfig, NetworkConfig
 from seqloom.data.languages import Direction, choose_direction
 from seqloom.data.lengths import GENERIC, LengthRatio
 from seqloom.data.tokenizers import EOS, Tokenizer, load_tokenizer
@@ -18,7 +18,7 @@ from seqloom.tasks.folder import WEIGHTS, ModelFolder
 class TranslatorSetup:
     """Sizes, vocabularies, languages, and the search that a translator is used with."""
 
-    model: ModelConfig
+    model: NetworkConfig
     src_tokenizer: Tokenizer
     tgt_tokenizer: Tokenizer
     """The same object where there is one vocabulary."""
@@ -50,7 +50,7 @@ class TranslatorSetup:
             directions = tuple(Direction.parse(text) for text in about.get("directions", []))
             for direction in directions:
                 src.id_of(direction.tag)
-            model = ModelConfig.model_validate(about["model"])
+            model = model_config(about["model"])
             if folder.weights:
                 _require_weights(model, folder)
             return cls(
@@ -133,17 +133,19 @@ MOST_TOKENS = 1 << 20
 """No data has a longer source."""
 
 
-def least_weights(config: ModelConfig) -> int:
-    """Fewer weights no model of these sizes has, whatever its vocabulary: a bound, without building it."""
-    attention, feedforward = 2 * config.d_model**2, 2 * config.d_model * config.d_ff
-    layers = config.num_encoder_layers * (attention + feedforward)
-    layers += config.num_decoder_layers * (2 * attention + feedforward)
-    return layers + (config.max_positions * config.d_model if config.positions == "learned" else 0)
+def model_config(given: Any) -> NetworkConfig:
+    """The ``model`` of a config.json.
+
+    Raises:
+        ValidationError: if it is not whole.
+    """
+    config: NetworkConfig = TypeAdapter[NetworkConfig](AnyModelConfig).validate_python(given)
+    return config
 
 
-def _require_weights(config: ModelConfig, folder: ModelFolder) -> None:
+def _require_weights(config: NetworkConfig, folder: ModelFolder) -> None:
     """ModelFolderError if so many weights were never saved: nobody should make room for them."""
-    least, saved = least_weights(config), sum(weight.numel() for weight in folder.weights.values())
+    least, saved = config.least_weights, sum(weight.numel() for weight in folder.weights.values())
     if saved < least:
         raise ModelFolderError(
             f"{folder.path / WEIGHTS}: does not fit config.json: it has {saved:,} numbers, and a model of these sizes "

@@ -148,8 +148,11 @@ class Task(ABC):
         """``file:line`` of every example of a batch."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any, random: torch.Generator | None = None) -> Loss:
-        """What training makes small; dropout draws from ``random``, or from torch's own generator."""
+    def loss(self, model: nn.Module, batch: Any, random: torch.Generator | None = None, progress: float = 0.0) -> Loss:
+        """What training makes small when the share ``progress`` of it is behind.
+
+        Dropout draws from ``random``, or from torch's own generator.
+        """
 
     @abstractmethod
     def evaluate(self, model: nn.Module, split: str) -> Evaluation:

@@ -18,7 +18,8 @@ from seqloom.decoding.ensemble import Ensemble
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.shortlist import Shortlist, Shortlisted
 from seqloom.errors import ModelFolderError
-from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.kinds import build
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.device import device_named
 from seqloom.tasks.engine import BATCH_TOKENS, TokenScores
 from seqloom.tasks.folder import WEIGHTS, ModelFolder
@@ -35,12 +36,12 @@ class TorchEngine:
     anything, among all.
     """
 
-    def __init__(self, model: EncoderDecoder | Ensemble, shortlist: Shortlist | None = None) -> None:
+    def __init__(self, model: SequenceToSequence | Ensemble, shortlist: Shortlist | None = None) -> None:
         if shortlist is not None and isinstance(model, Ensemble):
             raise ValueError("a shortlist is that of one model, got several")
         self.model = model
         self.shortlist = shortlist
-        self.members = cast(list[EncoderDecoder], list(model.members) if isinstance(model, Ensemble) else [model])
+        self.members = cast(list[SequenceToSequence], list(model.members) if isinstance(model, Ensemble) else [model])
         self.device = next(model.parameters()).device
 
     @property
@@ -123,13 +124,13 @@ def open_torch_engine(
     return TorchEngine(trained_model(folder, setup).to(device_named(device)), shortlist)
 
 
-def trained_model(folder: ModelFolder, setup: TranslatorSetup) -> EncoderDecoder:
+def trained_model(folder: ModelFolder, setup: TranslatorSetup) -> SequenceToSequence:
     """The model of a folder that was read with its weights.
 
     Raises:
         ModelFolderError: if the weights are not those of such a model.
     """
-    model = EncoderDecoder(setup.model, *setup.vocab_sizes)
+    model = build(setup.model, *setup.vocab_sizes)
     own = dict(model.named_parameters())
     wrong = [
         f"{name} is {'missing' if name in own else 'unknown'}"
@@ -146,7 +147,7 @@ def trained_model(folder: ModelFolder, setup: TranslatorSetup) -> EncoderDecoder
     return model.eval()
 
 
-def _log_probs(model: EncoderDecoder, src: Tensor, said: Tensor) -> Tensor:
+def _log_probs(model: SequenceToSequence, src: Tensor, said: Tensor) -> Tensor:
     """The log-probability of each real token of ``said`` [B, T] given ``src`` [B, S], row by row: [N]."""
     tgt = torch.nn.functional.pad(said[:, :-1], (1, 0), value=BOS)
     real = said != PAD

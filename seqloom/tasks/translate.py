@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from seqloom.config import DataConfig, DecodingConfig, ModelConfig, Section, TrainingConfig
+from seqloom.config import (
+    AnyModelConfig,
+    DataConfig,
+    DecodingConfig,
+    ModelConfig,
+    NetworkConfig,
+    Section,
+    TrainingConfig,
+)
 from seqloom.data.batch import PairBatch
 from seqloom.data.batching import TrainingBatches, evaluation_batches, sample_rows
 from seqloom.data.corpus_files import has_tags
@@ -20,14 +28,15 @@ from seqloom.data.tokenizers import BOS, EOS
 from seqloom.decoding.decode import Sources, decode
 from seqloom.errors import ConfigError
 from seqloom.machine import memory
-from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.kinds import build
+from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.answers import Answer, translate
 from seqloom.tasks.card import translator_card
 from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.directions import score_by_direction
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan, plan_size, plan_vocabulary
-from seqloom.tasks.setup import TranslatorSetup, least_weights
+from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 from seqloom.tasks.torch_engine import TorchEngine
 
@@ -47,7 +56,7 @@ class TranslateConfig(Section):
     """All settings of a translator."""
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig.model_validate({})
+    model: AnyModelConfig = ModelConfig.model_validate({})
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
 
@@ -75,10 +84,11 @@ class Translate(Task):
                 f"model.tied_embeddings = {tied!r} needs one vocabulary; "
                 f"set it to {other!r}, or data.joint_vocab to true"
             )
-        if config.model.positions in ("learned", "random") and data.max_length > config.model.max_positions:
+        places = config.model.places
+        if places is not None and data.max_length > places:
             raise ConfigError(
-                f"data.max_length ({data.max_length:,}) is more than the places of {config.model.positions} positions, "
-                f"model.max_positions ({config.model.max_positions:,}); lower the one or raise the other"
+                f"data.max_length ({data.max_length:,}) is more than the places that the model can tell apart, "
+                f"model.max_positions ({places:,}); lower the one or raise the other"
             )
         _require_memory(config.model)
         prepared = prepare_pairs(data, folder, say)
@@ -183,12 +193,12 @@ class Translate(Task):
     def model_width(self) -> int:
         return self.setup.model.d_model
 
-    def build_model(self) -> EncoderDecoder:
-        return EncoderDecoder(self.setup.model, *self.setup.vocab_sizes)
+    def build_model(self) -> SequenceToSequence:
+        return build(self.setup.model, *self.setup.vocab_sizes)
 
     def stacks(self, model: nn.Module) -> list[nn.Module]:
-        assert isinstance(model, EncoderDecoder)
-        return [model.encoder, model.decoder]
+        assert isinstance(model, SequenceToSequence)
+        return model.stacks
 
     def training_batches(self) -> TrainingBatches:
         data, prepared = self.config.data, self.prepared
@@ -204,9 +214,11 @@ class Translate(Task):
     def where(self, batch: PairBatch) -> list[str]:
         return [self.prepared.train.where(int(row)) for row in batch.rows]
 
-    def loss(self, model: nn.Module, batch: PairBatch, random: torch.Generator | None = None) -> Loss:
+    def loss(
+        self, model: nn.Module, batch: PairBatch, random: torch.Generator | None = None, progress: float = 0.0
+    ) -> Loss:
         training = self.config.training
-        return self._loss(model, batch, training.label_smoothing, training.consistency, random)
+        return self._loss(model, batch, training.label_smoothing, training.consistency, random, progress)
 
     def _loss(
         self,
@@ -215,15 +227,16 @@ class Translate(Task):
         smoothing: float = 0.0,
         consistency: float = 0.0,
         random: torch.Generator | None = None,
+        progress: float = 0.0,
     ) -> Loss:
-        assert isinstance(model, EncoderDecoder)
+        assert isinstance(model, SequenceToSequence)
         tokens = batch.src, batch.tgt, batch.targets, batch.src_mask, batch.real
-        total = model.loss(*tokens, smoothing, consistency, random)
+        total = model.loss(*tokens, smoothing, consistency, random, progress)
         return Loss(total, batch.num_targets)
 
     def evaluate(self, model: nn.Module, split: str = "valid") -> Evaluation:
         """Loss without smoothing, BLEU and chrF++ of greedy translations."""
-        assert isinstance(model, EncoderDecoder)
+        assert isinstance(model, SequenceToSequence)
         corpus = getattr(self.prepared, split)
         device = next(model.parameters()).device
         model.eval()
@@ -259,7 +272,7 @@ class Translate(Task):
         self, model: nn.Module, inputs: Sequence[str], decoding: DecodingConfig | None = None, n_best: int = 1
     ) -> Iterator[Answer]:
         """Translates texts that the model can read whole; :mod:`seqloom.pipeline` cuts longer ones."""
-        assert isinstance(model, EncoderDecoder)
+        assert isinstance(model, SequenceToSequence)
         yield from translate(self.setup, TorchEngine(model), self.setup.src_tokenizer.encode(inputs), decoding, n_best)
 
 
@@ -267,12 +280,11 @@ TRAINING_BYTES = 16
 """Of each weight: itself, its gradient, and two moments of it."""
 
 
-def _require_memory(config: ModelConfig) -> None:
+def _require_memory(config: NetworkConfig) -> None:
     """ConfigError for sizes that this machine cannot hold, before anything is made for them."""
-    needed = TRAINING_BYTES * least_weights(config)
+    needed = TRAINING_BYTES * config.least_weights
     if needed > memory():
         raise ConfigError(
-            f"model: {config.num_encoder_layers} + {config.num_decoder_layers} layers with d_model {config.d_model:,} "
-            f"and d_ff {config.d_ff:,} take at least {needed >> 30:,} GiB to train, and this machine has "
+            f"model: {config.sizes} take at least {needed >> 30:,} GiB to train, and this machine has "
             f"{memory() >> 30:,}; make them smaller"
         )

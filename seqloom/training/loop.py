@@ -243,7 +243,7 @@ class Trainer:
             begun = time.perf_counter()
             batch = next(stream)
             meter.waiting += time.perf_counter() - begun
-            learnt += self.updates.learn(batch)
+            learnt += self.updates.learn(batch, self.timeline.progress(self.progress.step))
             meter.padding += batch.padding
             meter.positions += batch.positions
         meter.unread += [(self.progress.step + 1, each) for each in learnt]

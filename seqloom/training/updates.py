@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -48,16 +49,22 @@ class Updates:
             for stack in self.task.stacks(self.model):
                 stack.compile(dynamic=True)  # one program for all lengths, not one for each
 
-    def learn(self, batch: Any) -> list[Learnt]:
-        """Adds the gradients of the summed loss of ``batch`` to those that are there."""
-        if self.workers is None:
-            return [self.learn_part(self.model, batch)]
-        return self.workers.run(self.learn_part, batch.parts(self.workers.count))
+    def learn(self, batch: Any, progress: float = 0.0) -> list[Learnt]:
+        """Adds the gradients of the summed loss of ``batch`` to those that are there.
 
-    def learn_part(self, model: nn.Module, part: Any, random: torch.Generator | None = None) -> Learnt:
+        ``progress`` is the share of the run that is behind.
+        """
+        learn_part = partial(self.learn_part, progress=progress)
+        if self.workers is None:
+            return [learn_part(self.model, batch)]
+        return self.workers.run(learn_part, batch.parts(self.workers.count))
+
+    def learn_part(
+        self, model: nn.Module, part: Any, random: torch.Generator | None = None, progress: float = 0.0
+    ) -> Learnt:
         """``learn`` for a part of a batch on one thread, with dropout from ``random``."""
         with self._autocast():
-            loss = self.task.loss(model, part.to(self.device), random)
+            loss = self.task.loss(model, part.to(self.device), random, progress)
         loss.sum.backward()
         return Learnt(part, loss.sum.detach(), loss.count)
 

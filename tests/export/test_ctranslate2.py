@@ -10,7 +10,7 @@ import torch
 from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL, Words
 from seqloom.decoding.hypothesis import Hypothesis
-from seqloom.export.ctranslate2_engine import UNKNOWN_POSITIONS, CTranslate2Engine, Shape, missing_parts
+from seqloom.export.ctranslate2_engine import KNOWN, CTranslate2Engine, Shape, missing_parts
 from seqloom.export.ctranslate2_model import places, write_ctranslate2
 from seqloom.export.store import Export
 from seqloom.layers.feedforward import ACTIVATIONS
@@ -24,7 +24,7 @@ from seqloom.tasks.torch_engine import TorchEngine
 SIZES = {"d_model": 28, "d_ff": 53, "num_heads": 2, "num_encoder_layers": 3, "num_decoder_layers": 2, "norm": "pre"}
 
 RUNNABLE = [
-    *({"positions": name} for name in POSITIONS if name not in UNKNOWN_POSITIONS),
+    *({"positions": name} for name in POSITIONS if name in KNOWN["positions"]),
     *({"normalization": name, "norm": norm} for name, norm in itertools.product(NORMALIZATIONS, ("pre", "post"))),
     *({"activation": name} for name in ACTIVATIONS),
     *({"linear": name} for name in LINEARS),
@@ -156,7 +156,7 @@ def test_what_it_cannot_do_exactly_it_says(
     assert engine.cannot_score([[5, EOS]], [[EOS]]) == "the score of an empty text"
 
 
-@pytest.mark.parametrize("name", sorted(UNKNOWN_POSITIONS))
+@pytest.mark.parametrize("name", sorted(POSITIONS.keys() - KNOWN["positions"]))
 def test_parts_that_it_lacks_are_named(name: str) -> None:
     assert missing_parts(ModelConfig.model_validate({"positions": name})) == f"model.positions = {name!r}"
     assert missing_parts(ModelConfig.model_validate({})) == ""

@@ -19,6 +19,7 @@ from seqloom.export.huggingface import (
     write_huggingface,
 )
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.kinds import build
 from seqloom.pipeline.translator import load
 from seqloom.tasks.folder import read_model
 from seqloom.tasks.setup import TranslatorSetup
@@ -90,7 +91,7 @@ def test_their_logits_and_tokens_are_ours(theirs: Path) -> None:
     their_model = transformers.MarianMTModel.from_pretrained(theirs).eval()
     their_tokenizer = transformers.MarianTokenizer.from_pretrained(theirs)
     weights, setup = read_huggingface(theirs, ("en", "de"))
-    ours = EncoderDecoder(setup.model, *setup.vocab_sizes).eval()
+    ours = build(setup.model, *setup.vocab_sizes).eval()
     assert set(weights) == set(dict(ours.named_parameters()))
     with torch.no_grad():
         for name, parameter in ours.named_parameters():

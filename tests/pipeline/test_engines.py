@@ -131,7 +131,7 @@ def test_where_it_is_not_installed_torch_translates(
 
 
 def test_a_model_with_parts_that_it_lacks_is_torchs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctranslate2_engine, "UNKNOWN_POSITIONS", {"sinusoidal"})
+    monkeypatch.setitem(ctranslate2_engine.KNOWN, "positions", {"rotary"})
     translator, said = opened(run)
     assert said == ["CTranslate2 does not know model.positions = 'sinusoidal'; torch translates instead, more slowly."]
     assert isinstance(translator.engine, TorchEngine)

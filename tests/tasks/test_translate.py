@@ -1,12 +1,12 @@
 """What a translator's validation costs, and what its answers carry."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
-from seqloom.config import DecodingConfig, load_config
+from seqloom.config import DecodingConfig, ModelConfig, load_config
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.tasks.translate import Translate, TranslateConfig
 
@@ -30,7 +30,7 @@ class Endless(EncoderDecoder):
 def test_a_validation_does_not_wait_for_a_model_that_never_ends(task: Translate) -> None:
     torch.manual_seed(1)
     task_sizes = task.setup.src_tokenizer.vocab_size, task.setup.tgt_tokenizer.vocab_size
-    model = Endless(task.setup.model, *task_sizes)
+    model = Endless(cast(ModelConfig, task.setup.model), *task_sizes)
     assert task.evaluate(model, "valid").scores["bleu"] < 5
     longest = int(task.prepared.valid.tgt.lengths.max())
     assert longest < model.steps < 5 * longest + 10
@@ -38,7 +38,7 @@ def test_a_validation_does_not_wait_for_a_model_that_never_ends(task: Translate)
 
 
 def test_answers_tell_whether_they_came_to_their_end(task: Translate) -> None:
-    model = Endless(task.setup.model, task.setup.src_tokenizer.vocab_size, task.setup.tgt_tokenizer.vocab_size)
+    model = Endless(cast(ModelConfig, task.setup.model), *task.setup.vocab_sizes)
     (answer, empty) = task.predict(model, ["1 2", ""], DecodingConfig(beam=2, max_length=5), n_best=2)
     assert answer.finished == [False, False]
     assert empty.finished == [True]

@@ -17,8 +17,9 @@ from seqloom.config import ModelConfig
 from seqloom.errors import ConfigError, ModelFolderError, RunError
 from seqloom.machine import memory
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.kinds import build
 from seqloom.tasks.folder import read_model, sha256
-from seqloom.tasks.setup import TranslatorSetup, least_weights
+from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 from seqloom.training import checkpoint
 from seqloom.training.log import LineDisplay, RunLog
@@ -162,7 +163,7 @@ def test_tensors_that_are_not_those_of_the_run(copied: Path, what: str) -> None:
         file.write_bytes(struct.pack("<Q", 1 << 50))
     read = read_model(copied)
     setup = TranslatorSetup.from_folder(read)
-    model = EncoderDecoder(setup.model, *setup.vocab_sizes)
+    model = build(setup.model, *setup.vocab_sizes)
     with pytest.raises((RunError, ModelFolderError), match=r"optimizer\.safetensors: (does not fit|cannot be read)"):
         checkpoint.load_checkpoint(path, model, [torch.optim.AdamW(model.parameters())])
 
@@ -205,7 +206,7 @@ def test_no_model_has_fewer_weights_than_the_least(sizes: dict[str, Any]) -> Non
     with torch.device("meta"):
         model = EncoderDecoder(config, 5, 5)
     weights = sum(weight.numel() for weight in model.parameters())
-    assert weights / 3 < least_weights(config) <= weights
+    assert weights / 3 < config.least_weights <= weights
 
 
 def test_a_recipe_for_a_model_that_no_machine_holds(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
