@@ -151,7 +151,7 @@ class GRUCell(Cell):
         h_r, h_z, h_n = recurrent.chunk(3, -1)
         r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
         n = (x_n + r * h_n).tanh()
-        return (torch.lerp(n, h, z),)
+        return (n + z * (h - n),)
 
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
