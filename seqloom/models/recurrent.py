@@ -335,5 +335,6 @@ class RecurrentModel(SequenceToSequence):
 
     def _own(self, said: Tensor) -> Tensor:
         with torch.no_grad():
-            tokens = self.output(said).argmax(-1)
+            # Not by the layer: without gradients it keeps its weight from step to step, and training changes it.
+            tokens = nn.functional.linear(said, self.output.weight, self.output.bias).argmax(-1)
         return self._told(tokens)

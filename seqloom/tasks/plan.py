@@ -6,7 +6,7 @@ were fitted to measurements (docs/budget.md), not laws.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,10 +91,30 @@ class Size:
         return 28 * self.d_model**2 * self.num_layers
 
 
-SIZES = [Size(128, 4, 4), Size(192, 6, 4), Size(256, 8, 4), Size(384, 6, 5), Size(512, 8, 6), Size(1024, 16, 6)]
+@dataclass(frozen=True)
+class RecurrentSize:
+    """The same for a recurrent model."""
 
-LARGEST = {1_500_000: 256, 20_000_000: 512}
-"""d_model that so many target tokens can fill; a larger one learns them by heart."""
+    d_model: int
+    num_layers: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"model.d_model": self.d_model, "model.num_layers": self.num_layers}
+
+    @property
+    def parameters(self) -> int:
+        """Of the stacks: 6 D^2 in an encoder layer of LSTMs both ways, 8 D^2 in a decoder layer and 7 D^2 around it."""
+        return (14 * self.num_layers + 7) * self.d_model**2
+
+
+TRANSFORMERS = [Size(128, 4, 4), Size(192, 6, 4), Size(256, 8, 4), Size(384, 6, 5), Size(512, 8, 6), Size(1024, 16, 6)]
+RECURRENT = [RecurrentSize(width, 1) for width in (128, 192, 256, 384, 512, 768, 1024)]
+SIZES: dict[str, Sequence[Size | RecurrentSize]] = {"transformer": TRANSFORMERS, "recurrent": RECURRENT}
+"""By ``model.kind``, the smallest first."""
+
+LARGEST = {1_500_000: Size(256, 8, 4).parameters, 20_000_000: Size(512, 8, 6).parameters}
+"""Weights that so many target tokens can fill; a larger model learns them by heart."""
 
 USED = 0.9
 """Of the time, for training; the rest goes into scores and saving."""
@@ -106,13 +126,18 @@ ROW_SHARE = 1.15
 """Positions that a batch bounds, to real target tokens."""
 
 
-def plan_size(tokens: int, seconds: float, speed: Callable[[Mapping[str, Any]], float]) -> Plan:
-    """The largest model that still sees ``tokens`` target tokens often enough within ``seconds``."""
-    widest = next((width for most, width in LARGEST.items() if tokens < most), SIZES[-1].d_model)
+def plan_size(
+    tokens: int,
+    seconds: float,
+    speed: Callable[[Mapping[str, Any]], float],
+    sizes: Sequence[Size | RecurrentSize] = TRANSFORMERS,
+) -> Plan:
+    """The largest of ``sizes`` that still sees ``tokens`` target tokens often enough within ``seconds``."""
+    largest = next((weights for most, weights in LARGEST.items() if tokens < most), sizes[-1].parameters)
     needed = 40 if tokens < 1_500_000 else 10 if tokens < 20_000_000 else 3
-    chosen, passes, tried = SIZES[0], 0.0, []
-    for size in SIZES:
-        if size.d_model > widest:
+    chosen, passes, tried = sizes[0], 0.0, []
+    for size in sizes:
+        if size.parameters > largest:
             break
         rate = speed(size.settings)
         found = rate * seconds * USED / tokens

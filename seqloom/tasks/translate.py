@@ -35,7 +35,7 @@ from seqloom.tasks.card import translator_card
 from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.directions import score_by_direction
 from seqloom.tasks.folder import ModelFolder
-from seqloom.tasks.plan import Plan, plan_size, plan_vocabulary
+from seqloom.tasks.plan import SIZES, Plan, plan_size, plan_vocabulary
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 from seqloom.tasks.torch_engine import TorchEngine
@@ -119,7 +119,8 @@ class Translate(Task):
     def plan_model(self, seconds: float, speed: Callable[[Mapping[str, Any]], float]) -> Plan:
         if self.config.training.init_from:
             return Plan({"training.schedule": "wsd"}, ["the rate stays and falls to zero in the last part"])
-        return plan_size(len(self.prepared.train) + int(self.prepared.train.tgt.lengths.sum()), seconds, speed)
+        tokens = len(self.prepared.train) + int(self.prepared.train.tgt.lengths.sum())
+        return plan_size(tokens, seconds, speed, SIZES[self.setup.model.kind])
 
     def reconfigured(self, config: TranslateConfig) -> "Translate":
         return type(self)(replace(self.setup, model=config.model, decoding=config.decoding), self._prepared, config)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqloom.config import load_config
+from seqloom.config import MODEL_CONFIGS, load_config
 from seqloom.data.readers import Example
+from seqloom.models.kinds import MODELS, build
 from seqloom.tasks.plan import FEWEST_PIECES, MOST_PIECES, SIZES, Plan, plan_size, plan_vocabulary
 from seqloom.tasks.translate import TranslateConfig
 
@@ -52,16 +54,17 @@ def test_no_data_is_no_plan() -> None:
 
 
 @given(
+    kind=st.sampled_from(sorted(SIZES)),
     tokens=st.integers(100, 10**10),
     seconds=st.floats(1, 10**7),
     operations=st.floats(10**7, 10**15),
 )
 def test_whatever_the_data_and_the_machine_the_settings_are_valid(
-    tokens: int, seconds: float, operations: float
+    kind: str, tokens: int, seconds: float, operations: float
 ) -> None:
-    plan = plan_size(tokens, seconds, machine(operations))
-    config = load_config(TranslateConfig, defaults=plan.settings)
-    assert config.model.d_model in {size.d_model for size in SIZES}
+    plan = plan_size(tokens, seconds, machine(operations), SIZES[kind])
+    config = load_config(TranslateConfig, defaults=plan.settings, flags={"model.kind": kind})
+    assert config.model.d_model in {size.d_model for size in SIZES[kind]}
     assert 0.1 <= config.model.dropout <= 0.4
     assert 1_024 <= config.data.batch_tokens <= 4_096
     assert config.training.schedule == "wsd"
@@ -80,6 +83,22 @@ def test_little_data_never_gets_a_model_that_learns_it_by_heart() -> None:
     assert plan_size(450_000, 1e9, machine(1e15)).settings["model.d_model"] == 256
     assert plan_size(4_500_000, 1e9, machine(1e15)).settings["model.d_model"] == 512
     assert plan_size(450_000_000, 1e9, machine(1e15)).settings["model.d_model"] == 1024
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_the_parameters_of_a_size_are_those_of_its_model(kind: str) -> None:
+    for size in SIZES[kind]:
+        config = load_config(TranslateConfig, defaults=size.settings, flags={"model.kind": kind})
+        with torch.device("meta"):
+            model = build(config.model, 5, 5)
+        weights = sum(weight.numel() for weight in model.parameters()) - 5 * size.d_model
+        assert size.parameters == pytest.approx(weights, rel=0.03)
+
+
+def test_every_kind_has_sizes() -> None:
+    assert set(SIZES) == set(MODELS) == set(MODEL_CONFIGS)
+    for sizes in SIZES.values():
+        assert [size.parameters for size in sizes] == sorted(size.parameters for size in sizes)
 
 
 def test_a_slow_machine_is_not_asked_about_sizes_beyond_its_reach() -> None:
