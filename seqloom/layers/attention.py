@@ -4,6 +4,7 @@ Vaswani et al. 2017, "Attention Is All You Need", sections 3.2.1 and 3.2.2.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from seqloom.layers.dropout import dropout
 from seqloom.layers.linear import MakeLinear, PlainLinear, Together
 from seqloom.layers.masks import hiding
 from seqloom.layers.positions import Places
+from seqloom.layers.scoring import ProductScore, ScaledDot
 
 FEWEST_KEYS = 16
 """torch's softmax of rows that are shorter than a vector register of a CPU takes ten times as long."""
@@ -22,9 +24,15 @@ GROWTH = 32
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, drop: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    drop: float = 0.0,
+    scale: float | None = None,
 ) -> Tensor:
-    """softmax(q k^T / sqrt(E) + bias) v, over the keys that ``mask`` lets through.
+    """softmax(scale q k^T + bias) v, over the keys that ``mask`` lets through.
 
     On a CPU the softmax is explicit where gradients are wanted: for sentences that is faster, forward and
     backward, than torch's fused kernel, whose advantage starts at several hundred positions.
@@ -37,6 +45,7 @@ def attend(
         mask: boolean, broadcastable to [B, H, Q, K]; True = may attend. Every query needs a key.
         bias: added to the scores, broadcastable to [B, H, Q, K].
         drop: probability of dropping an attention weight.
+        scale: 1 / sqrt(E) unless given.
 
     Returns:
         [B, H, Q, E].
@@ -46,10 +55,10 @@ def attend(
         seen = mask
         if bias is not None:
             seen = (bias if mask is None else bias.masked_fill(~mask, -math.inf)).to(q.dtype)
-        return scaled_dot_product_attention(q, k, v, seen, drop, enable_gqa=q.size(1) != k.size(1))
+        return scaled_dot_product_attention(q, k, v, seen, drop, scale=scale, enable_gqa=q.size(1) != k.size(1))
     if k.size(2) < FEWEST_KEYS:
         k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
-    weights = dropout(attention_weights(q, k, mask, bias), drop)
+    weights = dropout(attention_weights(q, k, mask, bias, scale), drop)
     return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
 
 
@@ -66,10 +75,13 @@ def _with_unseen_keys(
     return pad(k, (0, 0, 0, more)), pad(v, (0, 0, 0, more)), pad(mask, (0, more)), bias
 
 
-def attention_weights(q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+def attention_weights(
+    q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, scale: float | None = None
+) -> Tensor:
     """How much each query looks at each key, the softmax in :func:`attend`: [B, H, Q, K]."""
     grouped = q.size(0), k.size(1), -1  # the queries of all heads that share a head of keys are one list
-    scaled = (q * (1.0 / math.sqrt(q.size(-1)))).reshape(*grouped, q.size(3))  # [B, G, H / G * Q, E]
+    scale = 1.0 / math.sqrt(q.size(-1)) if scale is None else scale
+    scaled = (q * scale).reshape(*grouped, q.size(3))  # [B, G, H / G * Q, E]
     scores = (scaled @ k.transpose(-2, -1)).view(*q.shape[:3], k.size(2))  # [B, H, Q, K]
     if bias is not None:
         scores = scores + bias
@@ -144,6 +156,8 @@ class MultiHeadAttention(nn.Module):
         drop: probability of dropping an attention weight while training.
         num_kv_heads: G, heads of keys and values, which H is a multiple of; H unless given.
         linear: makes its linear layers.
+        score: makes what queries and keys are compared by, from the width of both; ``ScaledDot`` as in the paper.
+            What else a score learns is the same for all heads.
     """
 
     def __init__(
@@ -153,6 +167,7 @@ class MultiHeadAttention(nn.Module):
         drop: float = 0.0,
         num_kv_heads: int | None = None,
         linear: MakeLinear = PlainLinear,
+        score: Callable[[int, int], ProductScore] = ScaledDot,
     ) -> None:
         super().__init__()
         num_kv_heads = num_kv_heads or num_heads
@@ -167,6 +182,7 @@ class MultiHeadAttention(nn.Module):
         self.key = linear(d_model, num_kv_heads * self.head_dim)
         self.value = linear(d_model, num_kv_heads * self.head_dim)
         self.output = linear(d_model, d_model)
+        self.score = score(self.head_dim, self.head_dim)
         self._together = Together()
 
     def train(self, mode: bool = True) -> "MultiHeadAttention":
@@ -184,12 +200,16 @@ class MultiHeadAttention(nn.Module):
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
         k, v = map(self.split, self._together(memory, self.key, self.value))
-        return (k if places is None else places.rotate(k)), v
+        return self._comparable(k, places), v
 
     def queries_keys_values(self, x: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """What self-attention makes of ``x`` [B, T, D]: queries [B, H, T, E], keys and values [B, G, T, E]."""
         q, k, v = map(self.split, self._together(x, self.query, self.key, self.value))
-        return q, (k if places is None else places.rotate(k)), v
+        return q, self._comparable(k, places), v
+
+    def _comparable(self, k: Tensor, places: Places | None) -> Tensor:
+        """Keys as queries are compared with them."""
+        return self.score.of_key(k if places is None else places.rotate(k))
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor | None = None, places: Places | None = None) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to ``memory`` [B, K, D]; self-attention when both are one.
@@ -203,17 +223,19 @@ class MultiHeadAttention(nn.Module):
 
     def attend_to(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        return self._merge(attend(self.split(self.query(x)), k, v, bias=bias))
+        q = self.score.of_query(self.split(self.query(x)))
+        return self._merge(attend(q, k, v, bias=bias, scale=self.score.scale))
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
     ) -> Tensor:
-        """Queries [B, H, Q, E], keys and values [B, G, K, E], all projected, the keys rotated -> [B, Q, D]."""
+        """Queries [B, H, Q, E], keys and values [B, G, K, E], all projected, the keys comparable -> [B, Q, D]."""
         bias = None
         if places is not None:
             q = places.rotate(q)
             bias = places.bias(q)
-        attended = attend(q, k, v, mask, bias, self.drop if self.training else 0.0)
+        drop = self.drop if self.training else 0.0
+        attended = attend(self.score.of_query(q), k, v, mask, bias, drop, self.score.scale)
         return self._merge(attended)
 
     def _merge(self, attended: Tensor) -> Tensor:
@@ -221,4 +243,5 @@ class MultiHeadAttention(nn.Module):
 
     def weights(self, x: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
         """How much ``x`` [B, Q, D] looks at each of the projected keys, the mean of all heads: [B, Q, K]."""
-        return attention_weights(self.split(self.query(x)), k, bias=bias).mean(1)
+        q = self.score.of_query(self.split(self.query(x)))
+        return attention_weights(q, k, bias=bias, scale=self.score.scale).mean(1)

@@ -29,14 +29,16 @@ class _Enter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *elsewhere: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
-        if not ctx.met.inputs:
-            return elsewhere[0], elsewhere[1], None
-        x, gradient = (torch.cat(each, -2) for each in ctx.met)
-        for each in ctx.met:
-            each.clear()
-        of_weight, of_bias = ctx.dtypes
-        to_weight = (gradient.transpose(-2, -1) @ x).to(of_weight)
-        return to_weight, None if of_bias is None else gradient.sum(0, dtype=of_bias), None
+        to_weight, to_bias = elsewhere
+        if ctx.met.inputs:
+            x, gradient = (torch.cat(each, -2) for each in ctx.met)
+            for each in ctx.met:
+                each.clear()
+            of_weight, of_bias = ctx.dtypes
+            met = (gradient.transpose(-2, -1) @ x).to(of_weight)
+            to_weight = met if to_weight is None else met + to_weight
+            to_bias = None if of_bias is None else gradient.sum(0, dtype=of_bias)
+        return to_weight, to_bias, None
 
 
 class _Step(torch.autograd.Function):
@@ -60,7 +62,7 @@ class Reused:
     """x W^T + b of many x, one after another; under autocast in its type.
 
     Args:
-        weight: [out, in], or one for each of a batch, [B, out, in].
+        weight: [out, in], or one for each of a batch, [B, out, in]; may be used elsewhere too, by ``self.weight``.
         bias: [out], of a single one.
     """
 

@@ -130,13 +130,10 @@ class Additive(Score):
         return score[..., 0]
 
 
-SCORES: dict[str, type[Score]] = {
-    "dot": Dot,
-    "scaled_dot": ScaledDot,
-    "bilinear": Bilinear,
-    "additive": Additive,
-    "cosine": Cosine,
-}
+PRODUCT_SCORES: dict[str, type[Dot]] = {"scaled_dot": ScaledDot, "dot": Dot, "cosine": Cosine}
+"""Those that make sense where queries and keys are projected already, and that fast kernels can calculate."""
+
+SCORES: dict[str, type[Score]] = {**PRODUCT_SCORES, "bilinear": Bilinear, "additive": Additive}
 
 
 class Memory(NamedTuple):

@@ -12,6 +12,7 @@ from seqloom.layers.feedforward import ACTIVATIONS, FeedForward
 from seqloom.layers.linear import LINEARS
 from seqloom.layers.normalization import NORMALIZATIONS
 from seqloom.layers.positions import POSITIONS, Positions
+from seqloom.layers.scoring import PRODUCT_SCORES
 
 
 def positions(config: ModelConfig, bidirectional: bool) -> Positions:
@@ -42,7 +43,12 @@ def residual(config: ModelConfig) -> PostNorm:
 def attention(config: ModelConfig) -> MultiHeadAttention:
     """Self- or cross-attention of one block."""
     return MultiHeadAttention(
-        config.d_model, config.num_heads, config.attention_dropout, config.num_kv_heads, LINEARS[config.linear]
+        config.d_model,
+        config.num_heads,
+        config.attention_dropout,
+        config.num_kv_heads,
+        LINEARS[config.linear],
+        PRODUCT_SCORES[config.score],
     )
 
 

@@ -13,6 +13,7 @@ from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.linear import LINEARS
 from seqloom.layers.normalization import NORMALIZATIONS
 from seqloom.layers.positions import POSITIONS
+from seqloom.layers.scoring import PRODUCT_SCORES
 from seqloom.models.encoder_decoder import EncoderDecoder
 
 
@@ -39,16 +40,19 @@ def each_part() -> list[Any]:
     settings += [{"normalization": name} for name in NORMALIZATIONS]
     settings += [{"linear": name} for name in LINEARS]
     settings += [{"activation": name} for name in ACTIVATIONS]
+    settings += [{"score": name} for name in PRODUCT_SCORES]
     settings += [{"num_kv_heads": number} for number in (1, 2)]
     return _cases(settings)
 
 
 def all_parts_together() -> list[Any]:
-    """Every combination of parts, the positions taking turns."""
+    """Every combination of parts, the positions and the scores taking turns."""
     names = ("norm", "normalization", "linear", "activation", "num_kv_heads")
     choices = itertools.product(RESIDUALS, NORMALIZATIONS, LINEARS, ACTIVATIONS, (1, 2, 6))
-    positions = itertools.cycle(POSITIONS)
-    return _cases({**dict(zip(names, each, strict=True)), "positions": next(positions)} for each in choices)
+    positions, scores = itertools.cycle(POSITIONS), itertools.cycle(PRODUCT_SCORES)
+    return _cases(
+        {**dict(zip(names, each, strict=True)), "positions": next(positions), "score": next(scores)} for each in choices
+    )
 
 
 def _cases(settings: Iterable[dict[str, Any]]) -> list[Any]:

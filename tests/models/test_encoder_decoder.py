@@ -244,8 +244,9 @@ def test_bfloat16_autocast_is_near_float32(settings):
     assert near.dtype == near_gradient.dtype == torch.float32
     assert near_gradient.isfinite().all()
     assert float((near / loss - 1).abs()) < 0.002
-    # 3 to 4 %, as with torch's own autocast.
-    assert float((near_gradient - gradient).norm() / gradient.norm()) < 0.08
+    # 3 to 4 %, as with torch's own autocast; twice that where scores are not divided.
+    most = 0.15 if settings.get("score") == "dot" else 0.08
+    assert float((near_gradient - gradient).norm() / gradient.norm()) < most
 
 
 def test_training_drops_and_evaluation_does_not(batch):

@@ -16,6 +16,7 @@ from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.linear import LINEARS, WeightNormLinear
 from seqloom.layers.normalization import NORMALIZATIONS
 from seqloom.layers.positions import POSITIONS
+from seqloom.layers.scoring import PRODUCT_SCORES
 from seqloom.models.encoder_decoder import EncoderDecoder
 from tests.layers.copied_weights import padding, places_of
 from tests.models.configs import all_parts_together, each_part, small_config, small_model
@@ -23,6 +24,7 @@ from tests.models.configs import all_parts_together, each_part, small_config, sm
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
 REGISTRIES: dict[str, Mapping[str, Any]] = {
     "positions": POSITIONS,
+    "score": PRODUCT_SCORES,
     "norm": RESIDUALS,
     "normalization": NORMALIZATIONS,
     "linear": LINEARS,

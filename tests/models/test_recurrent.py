@@ -1,17 +1,18 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from seqloom.config import RecurrentConfig
 from seqloom.layers.projection import smoothed_cross_entropy
-from seqloom.layers.recurrent import CELLS
 from seqloom.layers.scoring import SCORES
 from seqloom.models.recurrent import DECODERS, RecurrentModel
 from tests.layers.copied_weights import padding, places_of
 
 V, B, S, T = 29, 3, 7, 5
 
-PARTS = [
+PARTS: list[dict[str, Any]] = [
     *({"decoder": name} for name in DECODERS),
     {"decoder": "luong", "input_feeding": False},
     *({"cell": name, "decoder": decoder} for name in ("rnn", "gru") for decoder in ("luong", "cho")),
@@ -26,12 +27,12 @@ PARTS = [
 each_part = pytest.mark.parametrize("settings", PARTS, ids=lambda part: " ".join(map(str, part.values())))
 
 
-def small_config(**settings: object) -> RecurrentConfig:
+def small_config(**settings: Any) -> RecurrentConfig:
     sizes = {"d_model": 22, "num_encoder_layers": 2, "num_decoder_layers": 2, "dropout": 0}
     return RecurrentConfig.model_validate({**sizes, **settings})
 
 
-def small_model(vocab: int = V, **settings: object) -> RecurrentModel:
+def small_model(vocab: int = V, **settings: Any) -> RecurrentModel:
     """A random float64 model whose biases are not what they start as."""
     torch.manual_seed(1)
     model = RecurrentModel(small_config(**settings), vocab, vocab).double().eval()
@@ -154,8 +155,10 @@ def test_gradients_made_after_the_loop_are_those_of_autograd(settings, batch, mo
         model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(real), 0.1).backward()
         found.append({name: parameter.grad for name, parameter in model.named_parameters()})
     for name, gradient in found[0].items():
+        plain_gradient = found[1][name]
         assert gradient is not None, name
-        assert_equal(gradient, found[1][name])
+        assert plain_gradient is not None, name
+        assert_equal(gradient, plain_gradient)
 
 
 def _keep_nothing(self, weight, bias=None):
@@ -249,6 +252,7 @@ def test_where_it_looked_can_be_told(name, batch):
         state.record_attention = True
         state.reorder(torch.tensor([0, 0, 1, 1, 2, 2]))
         model.step(tgt[:, 0].repeat_interleave(2), state)
+    assert state.attention is not None
     assert state.attention.shape == (2 * B, S)
     torch.testing.assert_close(state.attention.sum(1), torch.ones(2 * B).double())
     assert not state.attention[~mask.repeat_interleave(2, 0)].any()
@@ -287,9 +291,12 @@ def test_its_share_is_as_large_as_it_is_told(monkeypatch):
     src, tgt = torch.randint(3, V, (200, 3)), torch.randint(3, V, (200, 50))
     shares = []
     forward = model.decoder.forward
-    monkeypatch.setattr(
-        model.decoder, "forward", lambda x, state, own, replaced: shares.append(replaced) or forward(x, state)
-    )
+
+    def seen(x: Tensor, state: Any, own: Any, replaced: Tensor) -> Tensor:
+        shares.append(replaced)
+        return forward(x, state)
+
+    monkeypatch.setattr(model.decoder, "forward", seen)
     for seed in (1, 1, 2):
         generator = torch.Generator().manual_seed(seed)
         model.loss(src, tgt, tgt, None, torch.arange(200 * 50), random=generator, progress=0.5)

@@ -1,5 +1,6 @@
 """A recurrent model through the life of any other: it learns, resumes to the bit, and is run, said and refused."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from safetensors.torch import load_file
 
 from seqloom.config import RecurrentConfig, load_config
 from seqloom.data.batch import collate
-from seqloom.errors import ConfigError, UserError
+from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.pipeline.engines import Running
 from seqloom.pipeline.exporting import export, export_plain
 from seqloom.pipeline.translator import load, open_translator
-from seqloom.tasks.torch_engine import TorchEngine
+from seqloom.tasks.folder import read_model
+from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.torch_engine import TorchEngine, trained_model
 from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training.log import LineDisplay
 from seqloom.training.loop import Meter, Trainer
@@ -77,15 +80,16 @@ def test_one_batch_is_learnt_by_heart(settings: dict[str, Any], tmp_path: Path, 
     task = prepared(
         tmp_path, {**settings, "model.dropout": 0.0, "model.decoder": decoder, "training.label_smoothing": 0.0}
     )
+    torch.manual_seed(1)
     model = task.build_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     batch = collate(task.prepared.train, torch.arange(11).numpy())
-    for _ in range(100):
+    for _ in range(150):
         optimizer.zero_grad()
         loss = task.loss(model, batch)
         (loss.sum / loss.count).backward()
         optimizer.step()
-    assert float(loss.sum) / loss.count < 0.05
+    assert float(loss.sum.detach()) / loss.count < 0.05
 
 
 def test_a_broken_off_run_ends_with_the_weights_of_one_that_never_was(
@@ -132,34 +136,32 @@ def test_another_engine_does_not_know_it_and_torch_goes_on(recurrent_run: Path) 
     translator = open_translator(recurrent_run, Running(say=said.append))
     assert said == ["CTranslate2 does not know model.kind = 'recurrent'; torch translates instead, more slowly."]
     assert isinstance(translator.engine, TorchEngine)
-    with pytest.raises(ConfigError, match="ctranslate2 cannot be used: CTranslate2 does not know model.kind"):
+    with pytest.raises(ConfigError, match=r"ctranslate2 cannot be used: CTranslate2 does not know model\.kind"):
         open_translator(recurrent_run, Running(engine="ctranslate2"))
 
 
 @pytest.mark.parametrize(
-    ("to", "message"),
+    ("write", "message"),
     [
-        ("ctranslate2", "cannot be exported, CTranslate2 does not know model.kind = 'recurrent'"),
-        ("huggingface", "cannot be exported for Hugging Face: Marian has no model.kind = 'recurrent'"),
-        ("onnx", "model.kind = 'recurrent' cannot be exported for ONNX, which is written for Transformers; "),
+        (export, "cannot be exported, CTranslate2 does not know model.kind = 'recurrent'"),
+        (
+            partial(export_plain, to="huggingface"),
+            "for Hugging Face: Marian has no model.kind = 'recurrent'",
+        ),
+        (
+            partial(export_plain, to="onnx"),
+            "cannot be exported for ONNX, which is written for Transformers; ",
+        ),
     ],
 )
-def test_no_other_format_has_it(recurrent_run: Path, tmp_path: Path, to: str, message: str) -> None:
+def test_no_other_format_has_it(recurrent_run: Path, tmp_path: Path, write: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        if to == "ctranslate2":
-            export(recurrent_run, tmp_path / "out")
-        else:
-            export_plain(recurrent_run, tmp_path / "out", to)
+        write(recurrent_run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_of_another_kind_does_not_fit(recurrent_run: Path, toy_run: Path, tmp_path: Path) -> None:
+def test_a_model_of_another_kind_does_not_fit(recurrent_run: Path, toy_run: Path) -> None:
     """Weights of the one in the other's folder are noticed, as any that are not its own."""
-    from seqloom.errors import ModelFolderError
-    from seqloom.tasks.folder import read_model
-    from seqloom.tasks.setup import TranslatorSetup
-    from seqloom.tasks.torch_engine import trained_model
-
-    folder = read_model(toy_run)
-    with pytest.raises(ModelFolderError, match="does not fit config.json"):
-        trained_model(folder, TranslatorSetup.from_folder(read_model(recurrent_run)))
+    setup = TranslatorSetup.from_folder(read_model(recurrent_run))
+    with pytest.raises(ModelFolderError, match=r"does not fit config\.json: .* is unknown"):
+        trained_model(read_model(toy_run), setup)
