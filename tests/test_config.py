@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seqloom.config import (
+    MODEL_CONFIGS,
+    AnyModelConfig,
     DataConfig,
     DecodingConfig,
     ModelConfig,
+    RecurrentConfig,
     Section,
     TrainingConfig,
     load_config,
@@ -23,7 +26,7 @@ class Root(Section):
     """A task's settings, as tasks put them together."""
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig.model_validate({})
+    model: AnyModelConfig = ModelConfig.model_validate({})
     training: TrainingConfig = TrainingConfig()
     decoding: DecodingConfig = DecodingConfig()
 
@@ -134,7 +137,7 @@ def test_all_mistakes_come_in_one_report(tmp_path):
             "--set: model.preset is 'bsae', expected 'tiny', 'small', 'base' or 'big'; did you mean 'base'?",
         ),
         ("model.preset=[1]", "--set: model.preset is [1], expected 'tiny', 'small', 'base' or 'big'"),
-        ("model.kind=xyz", "--set: model.kind is 'xyz', expected 'transformer'"),
+        ("model.kind=xyz", "--set: model.kind is 'xyz', expected 'transformer' or 'recurrent'"),
         ("model.num_layer=2", "--set: 'num_layer' is no key of [model]; did you mean 'num_layers'?"),
         ("modl.d_model=2", "--set: 'modl' is no section; did you mean 'model'?"),
         ("zzz.d_model=2", "--set: 'zzz' is no section; known are data, model, training, decoding"),
@@ -237,6 +240,7 @@ def test_a_later_preset_replaces_earlier_sizes_but_not_those_beside_it(tmp_path)
     base = load_config(Root, recipe=path, settings=["model.preset=base"]).model
     assert base == ModelConfig.model_validate({"preset": "base"})
     narrow = load_config(Root, recipe=path, settings=["model.d_model=64", "model.preset=base"]).model
+    assert isinstance(narrow, ModelConfig)
     assert (narrow.d_model, narrow.d_ff) == (64, 2048)
 
 
@@ -345,7 +349,8 @@ def test_a_recipe_says_every_setting_its_default_and_what_it_does():
 
 
 def test_every_setting_is_described():
-    for section in (DataConfig, ModelConfig, TrainingConfig, DecodingConfig):
+    sections: list[type[Section]] = [DataConfig, *MODEL_CONFIGS.values(), TrainingConfig, DecodingConfig]
+    for section in sections:
         for key, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{key}"
 
@@ -366,3 +371,62 @@ def test_a_default_gives_way_to_every_other_source(tmp_path):
     plan = {"model.d_model": 96, "model.dropout": 0.25, "training.warmup": 7}
     config = load_config(Root, recipe=tmp_path / "recipe.toml", settings=["training.warmup=9"], defaults=plan)
     assert (config.model.d_model, config.model.dropout, config.training.warmup) == (64, 0.25, 9)
+
+
+# --- kinds of models ---
+
+
+def test_the_kind_may_be_named_anywhere(tmp_path):
+    """Before or after what depends on it: a preset of a recipe is that of the kind that a flag names."""
+    path = recipe(tmp_path, '[model]\npreset = "base"\nnum_layers = 3\n')
+    plain = load_config(Root, recipe=path).model
+    assert (plain.kind, plain.d_model, plain.num_encoder_layers) == ("transformer", 512, 3)
+    config = load_config(Root, recipe=path, settings=["model.kind=recurrent", "model.cell=gru"]).model
+    assert config == RecurrentConfig.model_validate({"preset": "base", "num_layers": 3, "cell": "gru"})
+    text = recipe_text(load_config(Root, settings=["model.kind=recurrent", "model.score=cosine"]), "recurrent")
+    assert load_config(Root, recipe=recipe(tmp_path, text)).model.score == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["kind=recurent"],
+            "--set: model.kind is 'recurent', expected 'transformer' or 'recurrent'; did you mean 'recurrent'?",
+        ),
+        (["kind=3"], "--set: model.kind is 3, expected 'transformer' or 'recurrent'"),
+        (["cell=gru"], "--set: 'cell' is no key of [model]; it is one with kind = 'recurrent'"),
+        (
+            ["kind=recurrent", "num_heads=2"],
+            "--set: 'num_heads' is no key of [model] with kind = 'recurrent'; it is one with kind = 'transformer'",
+        ),
+        (
+            ["kind=recurrent", "d_modle=2"],
+            "--set: 'd_modle' is no key of [model] with kind = 'recurrent'; did you mean 'd_model'?",
+        ),
+        (
+            ["kind=recurrent", "cell=lstn"],
+            "--set: model.cell is 'lstn', expected 'rnn', 'lstm' or 'gru'; did you mean 'lstm'?",
+        ),
+        (["kind=recurrent", "d_model=7"], "--set: [model] d_model (7) must be even: half of it reads backwards"),
+        (
+            ["kind=recurrent", "shared_cells=true"],
+            "--set: [model] shared_cells needs bidirectional = false: a decoder cannot read backwards",
+        ),
+        (
+            ["kind=recurrent", "shared_cells=true", "bidirectional=false", "num_decoder_layers=2"],
+            "--set: [model] shared_cells needs one depth, got num_encoder_layers (1) and num_decoder_layers (2)",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_terms_of_the_kind(settings, message):
+    assert mistakes(*(f"model.{setting}" for setting in settings)) == [message]
+
+
+@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+def test_every_kind_has_its_presets(kind):
+    cls = MODEL_CONFIGS[kind]
+    assert cls.model_fields["kind"].default == kind
+    assert set(get_args(cls.model_fields["preset"].annotation)) == set(cls.PRESETS)
+    for name in cls.PRESETS:
+        assert load_config(Root, settings=[f"model.kind={kind}", f"model.preset={name}"]).model.kind == kind

@@ -19,18 +19,21 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from seqloom import cli, errors
-from seqloom.config import ModelConfig, Section, load_config
+from seqloom.config import MODEL_CONFIGS, ModelConfig, RecurrentConfig, Section, load_config
 from seqloom.data.readers import COMPRESSIONS, READERS
+from seqloom.layers.recurrent import CELLS
+from seqloom.layers.scoring import SCORES
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.models.recurrent import DECODERS
 from seqloom.pipeline import quantization
 from seqloom.pipeline.translator import Translation
 from seqloom.tasks.registry import TASKS
@@ -182,7 +185,8 @@ def write_files(folder: Path) -> None:
 
 def shrunk(config: Any) -> Any:
     """The config of a run that takes a moment; more steps stay more steps."""
-    model = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    small = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    model = {key: size for key, size in small.items() if key in type(config.model).model_fields}
     training: dict[str, Any] = {
         "steps": 4 + (config.training.steps or 0) // 5000,
         "validate_every": 1000,
@@ -401,8 +405,10 @@ def test_the_command_line_page_has_every_option_of_every_command(known_options):
 def settings_of(config: type[Section]) -> set[str]:
     known = {"model.num_layers"}
     for name, field in config.model_fields.items():
-        assert isinstance(field.annotation, type)
-        known |= {f"{name}.{key}" for key in field.annotation.model_fields}
+        variants = MODEL_CONFIGS.values() if name == "model" else [field.annotation]
+        for variant in variants:
+            assert isinstance(variant, type)
+            known |= {f"{name}.{key}" for key in variant.model_fields}
     return known
 
 
@@ -435,6 +441,16 @@ def test_the_presets_are_as_documented():
             preset["norm"],
             f"{millions:.1f} M",
         ]
+
+
+RECURRENT_PARTS: dict[str, Mapping[str, Any]] = {"cell": CELLS, "decoder": DECODERS, "score": SCORES}
+
+
+def test_the_recurrent_page_lists_exactly_the_parts_there_are():
+    rows = re.findall(r"^\| `model\.(\w+)` \| `(\w+)` \|", text_of("docs/recurrent.md"), re.MULTILINE)
+    assert sorted(rows) == sorted((field, name) for field, parts in RECURRENT_PARTS.items() for name in parts)
+    for field, parts in RECURRENT_PARTS.items():
+        assert set(get_args(RecurrentConfig.model_fields[field].annotation)) == set(parts)
 
 
 def test_the_formats_are_as_documented():

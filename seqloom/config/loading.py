@@ -184,9 +184,10 @@ EXPECTED = {
 def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds: Mapping[str, Any]) -> str:
     """One sentence for one of pydantic's findings."""
     location = [str(part) for part in problem["loc"]]
-    of_kind = ""
-    if len(_variants(cls, location[0])) > 1 and len(location) > 1:
-        of_kind = f" with kind = {location.pop(1)!r}"
+    variants, of_kind = _variants(cls, location[0]), ""
+    if len(variants) > 1 and len(location) > 1:
+        named = location.pop(1)
+        of_kind = f" with kind = {named!r}" if location[0] in kinds else ""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "union_tag_invalid":
         location.append("kind")
@@ -198,6 +199,8 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds
         known = _keys(cls if len(location) == 1 else _section(cls, location[0], kinds.get(location[0])))
         what = "section" if len(location) == 1 else f"key of [{location[0]}]{of_kind}"
         hint = _hint(location[-1], known) or f"known are {', '.join(known)}"
+        if others := [each for each in variants if len(location) > 1 and location[-1] in _keys(each)]:
+            hint = f"it is one with kind = {others[0].model_fields['kind'].default!r}"
         return f"{where}'{shown(location[-1])}' is no {what}; {hint}"
     if kind == "value_error":
         return f"{where}[{name}] {shown(context['error'], 300)}"

@@ -158,6 +158,11 @@ class NetworkConfig(Section):
         return None
 
     @property
+    def layered(self) -> bool:
+        """Whether it is made of layers that work one after another, each called once and as a whole."""
+        return False
+
+    @property
     def sizes(self) -> str:
         """For people."""
         return f"{self.num_encoder_layers} + {self.num_decoder_layers} layers, d_model {self.d_model:,}"
@@ -236,6 +241,10 @@ class ModelConfig(NetworkConfig):
         "relu",
         description="the non-linearity of the feed-forward layers; the last two are gated, with d_ff counted after the gate",
     )
+
+    @property
+    def layered(self) -> bool:
+        return True
 
     @property
     def places(self) -> int | None:

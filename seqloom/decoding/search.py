@@ -22,6 +22,7 @@ from seqloom.decoding.coverage import coverage
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.step import AttentiveState, State, StateT, Step
+from seqloom.errors import UserError
 
 BY_LENGTH = Ranking()
 
@@ -150,7 +151,9 @@ class Search:
             return before
         attention = cast(AttentiveState, state).attention
         if attention is None:
-            raise ValueError("a ranking by coverage needs a model that tells its attention")
+            raise UserError(
+                "coverage_penalty needs a model that tells where it looks, and this one has no attention; set it to 0"
+            )
         attention = attention.unflatten(0, before.shape[:2])
         return before + attention if before.size(2) else attention
 

@@ -90,6 +90,14 @@ class Translate(Task):
                 f"data.max_length ({data.max_length:,}) is more than the places that the model can tell apart, "
                 f"model.max_positions ({places:,}); lower the one or raise the other"
             )
+        training = config.training
+        by_layer = {"recompute": training.recompute, "shard": training.shard, "compile": training.compile == "on"}
+        for key, wanted in by_layer.items():
+            if wanted and not config.model.layered:
+                raise ConfigError(
+                    f"training.{key} works layer by layer, and the steps of a model with model.kind = "
+                    f"{config.model.kind!r} go through all of its layers; leave it out"
+                )
         _require_memory(config.model)
         prepared = prepare_pairs(data, folder, say)
         sizes = prepared.src_tokenizer.vocab_size, prepared.tgt_tokenizer.vocab_size

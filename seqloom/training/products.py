@@ -1,6 +1,6 @@
 """The matrix products that a training step makes, and how fast this machine makes them and nothing else.
 
-A Transformer cannot do without its products, so no implementation takes less time than they do.
+A model cannot do without its products, so no implementation takes less time than they do.
 They are recorded as they are made, whatever the model is; only shapes and layouts are kept.
 """
 
@@ -68,12 +68,36 @@ def _attention_backward(gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *opti
     ]
 
 
+def _lstm(x: Tensor, input_: Tensor, recurrent: Tensor, *options: Any) -> list[Product]:
+    """Of inputs [T, B, D] all at once, and of the state step by step."""
+    steps, rows, width = x.shape
+    gates, hidden = recurrent.shape
+    return [
+        Product(1, steps * rows, width, gates, (False, True)),
+        *[Product(1, rows, hidden, gates, (False, True))] * steps,
+    ]
+
+
+def _lstm_backward(x: Tensor, input_: Tensor, recurrent: Tensor, *options: Any) -> list[Product]:
+    """Two for each of :func:`_lstm`."""
+    steps, rows, width = x.shape
+    gates, hidden = recurrent.shape
+    return [
+        Product(1, steps * rows, gates, width),
+        Product(1, gates, steps * rows, width, (True, False)),
+        Product(1, gates, steps * rows, hidden, (True, False)),
+        *[Product(1, rows, gates, hidden)] * steps,
+    ]
+
+
 _aten = torch.ops.aten
 PRODUCTS: dict[Any, Callable[..., list[Product]]] = {
     _aten.mm: _product,
     _aten.bmm: _product,
     _aten.addmm: _product_and_sum,
     _aten.baddbmm: _product_and_sum,
+    _aten.mkldnn_rnn_layer: _lstm,
+    _aten.mkldnn_rnn_layer_backward: _lstm_backward,
     _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     _aten._scaled_dot_product_flash_attention: _attention,
     _aten._scaled_dot_product_efficient_attention: _attention,

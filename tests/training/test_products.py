@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seqloom.config import ModelConfig
 from seqloom.layers.attention import attend
+from seqloom.layers.recurrent import CELLS
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.training.products import Product, Products, best_seconds, flops, made_alone, recorded
 
@@ -29,6 +30,24 @@ def learn(settings: dict[str, Any], consistency: float = 0.0, dtype: torch.dtype
         loss.backward()
 
     return work
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_fused_recurrent_layer_makes_the_products_of_its_steps(name: str) -> None:
+    cell, x = CELLS[name](28, 23), torch.randn(ROWS, SOURCE, 28, requires_grad=True)
+
+    def fused() -> None:
+        cell.sequence(x, cell.start(x))[0].sum().backward()
+
+    def stepwise() -> None:
+        state, outputs = cell.start(x), []
+        for inputs in cell.input(x).unbind(1):
+            state = cell.update(inputs, cell.recurrent(state[0]), state)
+            outputs.append(state[0])
+        torch.stack(outputs).sum().backward()
+
+    missing = 2 * ROWS * 23 * cell.recurrent.out_features  # nothing before the first step wants its gradient
+    assert flops(recorded(fused)) - flops(recorded(stepwise)) in (0, missing)
 
 
 def by_hand() -> int:

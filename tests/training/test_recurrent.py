@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from seqloom.config import RecurrentConfig, load_config
+from seqloom.config import DecodingConfig, RecurrentConfig, load_config
 from seqloom.data.batch import collate
 from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.pipeline.engines import Running
@@ -158,6 +158,21 @@ def test_no_other_format_has_it(recurrent_run: Path, tmp_path: Path, write: Any,
     with pytest.raises(UserError, match=message):
         write(recurrent_run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("setting", [{"recompute": True}, {"shard": True}, {"compile": "on"}])
+def test_what_works_layer_by_layer_is_refused(
+    settings: dict[str, Any], tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    (key,) = setting
+    with pytest.raises(ConfigError, match=rf"training\.{key} works layer by layer, .* model\.kind = 'recurrent'"):
+        prepared(tmp_path, {**settings, f"training.{key}": setting[key]})
+
+
+def test_a_ranking_by_what_was_looked_at_needs_attention(settings: dict[str, Any], tmp_path: Path) -> None:
+    task = prepared(tmp_path, {**settings, "model.decoder": "cho"})
+    with pytest.raises(UserError, match="coverage_penalty needs a model that tells where it looks"):
+        list(task.predict(task.build_model(), ["1 2"], decoding=DecodingConfig(coverage_penalty=0.1)))
 
 
 def test_a_model_of_another_kind_does_not_fit(recurrent_run: Path, toy_run: Path) -> None:
