@@ -24,9 +24,10 @@ from seqloom.tasks.translate import Translate, TranslateConfig
 DATA = Path(os.environ.get("SEQLOOM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SCRIPTS = Path(__file__).parent / "contestants"
 
-MODELS: dict[str, dict[str, int]] = {
+MODELS: dict[str, dict[str, Any]] = {
     "small": {"d_model": 256, "d_ff": 1024, "num_heads": 8, "num_layers": 3, "vocab_size": 8000},
     "base": {"d_model": 512, "d_ff": 2048, "num_heads": 8, "num_layers": 6, "vocab_size": 32_000},
+    "recurrent": {"kind": "recurrent", "d_model": 512, "num_layers": 1, "vocab_size": 8000},
 }
 """Sizes; ``num_layers`` on each side."""
 
@@ -139,7 +140,7 @@ class Contest:
     """
 
     def __init__(
-        self, model: Mapping[str, int], threads: int, rounds: int, steps: int, data: tuple[Path, Path] | None = None
+        self, model: Mapping[str, Any], threads: int, rounds: int, steps: int, data: tuple[Path, Path] | None = None
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="contest-")
         self.rounds, self.steps = rounds, steps

@@ -2,7 +2,7 @@
 
     python -m venv PEERS && PEERS/bin/pip install --no-deps -r benchmarks/requirements.txt
     python benchmarks/train.py --peers PEERS/bin/python [--rounds 3] [--steps 12] [--threads 2]
-                               [--model small|base] [--contestants seqloom marian ...] [--precisions bfloat16]
+                               [--model small|base|recurrent] [--contestants seqloom marian ...] [--precisions bfloat16]
                                [--json]
 
 The contestants train in turns on the same batches of Multi30k en-de, at most 4,096 padded tokens each: each
@@ -12,6 +12,7 @@ attention weights, inside the feed-forward layers and of every sublayer, label s
 constant 3e-4 and gradients clipped to 1. How one differs stands under the table. Seqloom's process is
 arranged as by ``seqloom train``; the others have torch's threads and the usual allocator. The first update of a
 turn does not count. All keep their weights in memory to the end: with ``base`` choose a few contestants.
+``recurrent`` is one layer of LSTMs a side with Luong's attention and input feeding, which JoeyNMT alone has beside us.
 ``joeynmt-own-batches`` makes batches of the same sentence pairs as JoeyNMT does itself, without regard to length.
 
 Figures are real target tokens a second, ends counted, the median over the rounds. A ratio is taken within
@@ -53,6 +54,8 @@ AT_HOME = {OURS: "ours.py", "plain": "plain.py", BOUND: "products.py"}
 """Scripts that run in the project's environment."""
 PEERS = {"marian": "marian.py", "eole": "eole_trainer.py", "joeynmt": "joey.py", "joeynmt-own-batches": "joey.py"}
 """Scripts that run in the peers' environment."""
+RECURRENT = (OURS, "joeynmt", "joeynmt-own-batches")
+"""Those that have recurrent models."""
 REFUSED = ("joeynmt-own-batches", "bfloat16")
 """On a processor its configuration does not allow this."""
 PRECISIONS = ("bfloat16", "float32")
@@ -143,14 +146,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="updates in a turn")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--model", choices=MODELS, default="small")
-    parser.add_argument("--contestants", nargs="+", choices=[*AT_HOME, *PEERS], default=[*AT_HOME, *PEERS])
+    parser.add_argument("--contestants", nargs="+", choices=[*AT_HOME, *PEERS])
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     parser.add_argument("--json", action="store_true", help="one JSON object, with every round")
     options = parser.parse_args()
     end_gently()
     model = MODELS[options.model]
+    able = RECURRENT if model.get("kind") == "recurrent" else (*AT_HOME, *PEERS)
+    wanted = options.contestants or able
+    if unable := [name for name in wanted if name not in able]:
+        parser.error(f"{', '.join(unable)}: has no model {options.model}; those that have are {', '.join(able)}")
     with Contest(model, options.threads, options.rounds, options.steps) as contest:
-        chosen = [entry for entry in product(options.contestants, options.precisions) if entry != REFUSED]
+        chosen = [entry for entry in product(wanted, options.precisions) if entry != REFUSED]
         contestants, missed = hold(contest, chosen, options.peers)
         pieces = contest.pieces
     about = {"date": str(date.today()), "machine": machine(), "pieces": pieces, "batch_tokens": BATCH_TOKENS}
@@ -158,7 +165,9 @@ def main() -> None:
     if options.json:
         print(json.dumps({"about": about, "contestants": contestants, "missed": missed}))
         return
-    sizes = "{num_layers} + {num_layers} layers, d_model {d_model}, d_ff {d_ff}, {num_heads} heads, {vocab_size:,} rows"
+    sizes = "{num_layers} + {num_layers} layers, d_model {d_model}, {vocab_size:,} rows"
+    if "d_ff" in model:
+        sizes += ", d_ff {d_ff}, {num_heads} heads"
     print(f"{about['date']}, {about['machine']}, threads: {options.threads}, Multi30k en-de")
     print(f"{options.model}: {sizes.format(**model)} ({pieces:,} pieces), batches of at most {BATCH_TOKENS:,} tokens")
     print(f"{options.rounds} rounds of {options.steps} updates: median (least to most), loss of the first and the last")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from joeynmt.batch import Batch as JoeyBatch
@@ -30,9 +31,7 @@ CPU = torch.device("cpu")
 BATCH_TOKENS = 4096
 
 
-def prepare(terms: Terms) -> Contestant:
-    torch.set_num_threads(terms.threads)
-    vocabulary = Vocabulary([f"piece {number}" for number in range(terms.vocab_size - 4)], SPECIAL)
+def transformer(terms: Terms) -> dict[str, Any]:
     stack = {
         "type": "transformer",
         "num_layers": terms.num_layers,
@@ -43,7 +42,29 @@ def prepare(terms: Terms) -> Contestant:
         "layer_norm": "pre",
         "embeddings": {"embedding_dim": terms.d_model, "scale": True, "dropout": terms.dropout},
     }
-    sizes = {"tied_embeddings": True, "tied_softmax": True, "encoder": stack, "decoder": stack}
+    return {"encoder": stack, "decoder": stack}
+
+
+def recurrent(terms: Terms) -> dict[str, Any]:
+    stack = {
+        "type": "recurrent",
+        "rnn_type": "lstm",
+        "num_layers": terms.num_layers,
+        "hidden_size": terms.d_model,
+        "dropout": terms.dropout,
+        "embeddings": {"embedding_dim": terms.d_model, "scale": True, "dropout": terms.dropout},
+    }
+    luong = {"attention": "luong", "input_feeding": True, "hidden_dropout": terms.dropout, "init_hidden": "last"}
+    return {"encoder": {**stack, "hidden_size": terms.d_model // 2, "bidirectional": True}, "decoder": stack | luong}
+
+
+STACKS = {"transformer": transformer, "recurrent": recurrent}
+
+
+def prepare(terms: Terms) -> Contestant:
+    torch.set_num_threads(terms.threads)
+    vocabulary = Vocabulary([f"piece {number}" for number in range(terms.vocab_size - 4)], SPECIAL)
+    sizes = {"tied_embeddings": True, "tied_softmax": True, **STACKS[terms.kind](terms)}
     model = build_model(sizes, vocabulary, vocabulary)
     model.loss_function = ("crossentropy", terms.label_smoothing)
     training = {
@@ -83,6 +104,7 @@ def prepare(terms: Terms) -> Contestant:
             pad_index=PAD,
             eos_index=EOS,
         )
+        own.sort_by_src_length()  # as its loop does; recurrent encoders need it
         loss, _ = manager._train_step(own)
         manager.clip_grad_fun(parameters=model.parameters())
         manager.optimizer.step()

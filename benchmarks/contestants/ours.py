@@ -70,12 +70,8 @@ def pair_batch(batch: Batch) -> PairBatch:
     return collate(pairs, np.arange(len(src)))
 
 
-def prepare(terms: Terms) -> Contestant:
-    if allocator is not None:
-        allocator._is_program = lambda: True  # else it starts only the command line again
-        allocator.restart()
-    arrange(terms.threads)
-    model = ModelConfig.model_validate(
+def transformer(terms: Terms) -> Any:
+    return ModelConfig.model_validate(
         {
             "d_model": terms.d_model,
             "d_ff": terms.d_ff,
@@ -87,6 +83,24 @@ def prepare(terms: Terms) -> Contestant:
             "feedforward_dropout": terms.dropout,
         }
     )
+
+
+def recurrent(terms: Terms) -> Any:
+    from seqloom.config import RecurrentConfig  # earlier versions have none
+
+    sizes = {"d_model": terms.d_model, "num_layers": terms.num_layers, "dropout": terms.dropout}
+    return RecurrentConfig.model_validate(sizes)
+
+
+CONFIGS = {"transformer": transformer, "recurrent": recurrent}
+
+
+def prepare(terms: Terms) -> Contestant:
+    if allocator is not None:
+        allocator._is_program = lambda: True  # else it starts only the command line again
+        allocator.restart()
+    arrange(terms.threads)
+    model = CONFIGS[terms.kind](terms)
     training = TrainingConfig(
         learning_rate=terms.learning_rate,
         betas=terms.betas,

@@ -37,13 +37,15 @@ class Terms:
     bos: int
     eos: int
     d_model: int
-    d_ff: int
-    num_heads: int
     num_layers: int
     """Of the encoder, and of the decoder."""
     threads: int
     precision: str
     """``float32``, or ``bfloat16`` for the matrix products."""
+    kind: str = "transformer"
+    """Or ``recurrent``: LSTMs, in the encoder half of the units each way; Luong's attention with input feeding."""
+    d_ff: int = 0
+    num_heads: int = 0
     dropout: float = 0.25
     """Of embeddings, attention weights, inside the feed-forward layers and of what each sublayer adds."""
     label_smoothing: float = 0.1
@@ -89,7 +91,7 @@ class Contestant(NamedTuple):
     """Puts the pairs of a turn together anew."""
 
 
-def flops(terms: Terms, batch: Batch) -> int:
+def transformer_flops(terms: Terms, batch: Batch) -> int:
     """Floating-point operations of all matrix products of one update.
 
     With N and M real source and target tokens, L layers a side, width D, F inside of the
@@ -108,6 +110,30 @@ def flops(terms: Terms, batch: Batch) -> int:
     products += batch.num_targets * (layers * (6 * width**2 + 2 * width * inner) + width * terms.vocab_size)
     products += 2 * layers * width * rows * (sources**2 + targets**2 + targets * sources)
     return 6 * products
+
+
+def recurrent_flops(terms: Terms, batch: Batch) -> int:
+    """The same of a recurrent model::
+
+    encoder              N L 6 D^2                           (two ways of half the width)
+    decoder              M (L 8 D^2 + 6 D^2) + N D^2         (input feeding, attentional vector; keys)
+    output               M D V
+    attention            2 D B T S                           (rectangles, as padded)
+    """
+    width, layers = terms.d_model, terms.num_layers
+    (rows, sources), targets = batch.src.shape, batch.tgt.size(1)
+    products = batch.num_sources * (6 * layers + 1) * width**2
+    products += batch.num_targets * ((8 * layers + 6) * width**2 + width * terms.vocab_size)
+    products += 2 * width * rows * targets * sources
+    return 6 * products
+
+
+FLOPS = {"transformer": transformer_flops, "recurrent": recurrent_flops}
+
+
+def flops(terms: Terms, batch: Batch) -> int:
+    """Floating-point operations of all matrix products of one update."""
+    return FLOPS[terms.kind](terms, batch)
 
 
 def peak_memory(process: int | None = None) -> int:

@@ -1,5 +1,6 @@
 """The contest of benchmarks/train.py, on a toy corpus; the peers have environments of their own and stay away."""
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -9,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from seqloom.models.kinds import build
+from seqloom.training.products import flops, recorded
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SIZES = {"d_model": 22, "d_ff": 34, "num_heads": 2, "num_layers": 2}
@@ -62,6 +66,17 @@ def test_flops_are_those_that_torch_counts(module, terms):
         with FlopCounterMode(display=False) as counter:
             contestant.update(batch)
         assert counter.get_total_flops() == stage.flops(terms, batch)
+
+
+def test_flops_of_a_recurrent_model_are_those_that_ours_makes(module, terms):
+    """But for first states, which want no gradient of their own."""
+    stage = module("stage")
+    recurrent = dataclasses.replace(terms, kind="recurrent", d_model=128, dropout=0.0)
+    batch, _ = stage.read_batches(recurrent)
+    model = build(module("ours").recurrent(recurrent), recurrent.vocab_size, recurrent.vocab_size)
+    real = torch.arange(batch.num_targets)
+    made = recorded(lambda: model.loss(batch.src, batch.tgt, batch.targets, None, real).backward())
+    assert flops(made) == pytest.approx(stage.flops(recurrent, batch), rel=0.03)
 
 
 def test_the_bound_is_of_real_tokens(module, terms):
