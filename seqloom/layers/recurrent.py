@@ -88,10 +88,8 @@ class Cell(nn.Module):
             beside.append((~mask[:, :, None], column[:, None]))
         weight = self.input.weight
         if beside:
-            x, weight = (
-                torch.cat([x, *(each for each, _ in beside)], 2),
-                torch.cat([weight, *(w for _, w in beside)], 1),
-            )
+            x = torch.cat([x, *(inputs for inputs, _ in beside)], 2)
+            weight = torch.cat([weight, *(columns for _, columns in beside)], 1)
         weights = [weight, self.recurrent.weight, self.input.bias, self.recurrent.bias]
         before = [each[None] for each in state or self.start(x)]
         first = before if len(before) > 1 else before[0]

@@ -146,6 +146,11 @@ class Memory(NamedTuple):
     bias: Tensor | None
     """[B, 1, K], -inf where one may not look."""
 
+    @property
+    def sentences(self) -> int:
+        """B."""
+        return self.values.weight.size(0)
+
     def index_select(self, sentences: Tensor) -> "Memory":
         """That of some ``sentences``, for searches."""
         bias = None if self.bias is None else self.bias.index_select(0, sentences)

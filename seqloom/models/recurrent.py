@@ -177,7 +177,7 @@ class Decoder(nn.Module):
         for t, (token, gates) in enumerate(zip(steps, self._input(steps).unbind(), strict=True)):
             if own is not None and replaced is not None and t:
                 token = torch.where(replaced[:, t, None], own(said[-1]).to(token.dtype), token)
-                gates = products(self._input, token)
+                gates = self._input(token)
             said.append(self._step(token, gates, state, products))
         return self.dropout(torch.stack(said, 1))
 
@@ -186,7 +186,10 @@ class Decoder(nn.Module):
         return self.layers()[0].input
 
     def _linears(self) -> list[PlainLinear]:
-        ours = [self.feed, self.combine, *(each for cell in self.layers() for each in (cell.input, cell.recurrent))]
+        """Those that every step applies."""
+        first, *others = self.layers()
+        ours = [self.feed, self.combine, first.recurrent]
+        ours += [each for cell in others for each in (cell.input, cell.recurrent)]
         return [linear for linear in ours if linear is not None]
 
     def _step(self, x: Tensor, gates: Tensor, state: DecoderState, products: Products) -> Tensor:
@@ -245,7 +248,7 @@ class Attentive(Decoder):
     def look(self, q: Tensor, state: DecoderState) -> Tensor:
         """What queries [R, D] or [B, T, D] see of the source, the same shape."""
         assert state.memory is not None
-        seen, weights = self.attention(q.view(state.memory.keys.weight.size(0), -1, q.size(-1)), state.memory)
+        seen, weights = self.attention(q.view(state.memory.sentences, -1, q.size(-1)), state.memory)
         if state.record_attention:
             state.attention = weights.flatten(0, 1)
         return seen.view(q.shape)
