@@ -60,7 +60,8 @@ NOT_RUN = {
 }
 # Options of other programs.
 FOREIGN_OPTIONS = {"--index-url", "--extra-index-url", "--logdir", "--no-deps"}
-FOREIGN_OPTIONS |= {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
+FOREIGN_OPTIONS |= {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--max-restarts"}
+FOREIGN_OPTIONS |= {"--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task", "--requeue", "--signal"}
 
 
 # --- reading the pages ---

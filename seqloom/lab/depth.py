@@ -11,8 +11,8 @@ from seqloom.lab.projection import mirrored
 from seqloom.lab.toy import Tagger, learn
 
 VOCAB, LENGTH, WIDTH = 16, 12, 64
-STEPS, RATE, WARMUP = 200, 3e-3, 100
-DEPTHS, DEEPER = [2, 6, 12, 24], [2, 6, 12, 24, 48]
+STEPS, RATE, WARMUP = 400, 1e-3, 80
+DEPTHS, DEEPER = [2, 4, 8, 16], [2, 4, 8, 16, 32]
 LAST = 20
 """Updates at the end whose losses are averaged."""
 
