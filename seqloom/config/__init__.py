@@ -5,6 +5,7 @@ Each section is a pydantic model whose field descriptions become the comments of
 file format, a model or a task; tasks say which sections they need.
 """
 
+from seqloom.config.classification import ClassifierConfig, ClassifierTraining, LabelledDataConfig
 from seqloom.config.loading import load_config, recipe_text, section_settings
 from seqloom.config.section import Section
 from seqloom.config.sections import (
@@ -21,8 +22,11 @@ from seqloom.config.sections import (
 __all__ = [
     "MODEL_CONFIGS",
     "AnyModelConfig",
+    "ClassifierConfig",
+    "ClassifierTraining",
     "DataConfig",
     "DecodingConfig",
+    "LabelledDataConfig",
     "ModelConfig",
     "NetworkConfig",
     "RecurrentConfig",

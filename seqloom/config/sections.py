@@ -12,7 +12,8 @@ class DataConfig(Section):
     """Which files, cut into which tokens and batches."""
 
     FILES: ClassVar[tuple[str, ...]] = ("src", "tgt", "data", "valid_src", "valid_tgt", "valid_data", "tokenizer_file")
-    """The keys that name files."""
+    """The keys that name files, whose contents count and not the place."""
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = (*FILES, "check")
 
     src: Texts = Field((), description="source files, one sentence a line; ${NAME} is read from the environment")
     tgt: Texts = Field((), description="target files, line by line the translation of src")
@@ -359,6 +360,9 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 class TrainingConfig(Section):
     """How the weights are found."""
 
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ("steps", "epochs", "budget")
+    """A larger total."""
+
     steps: int | None = Field(None, ge=1, description="updates in all; without it, `epochs` decides")
     epochs: float | None = Field(
         None, gt=0, description="passes over the data; without steps and epochs, 20 passes and at least 1,000 updates"
@@ -429,7 +433,7 @@ class TrainingConfig(Section):
         0.0, ge=0, description="weight of R-Drop: two dropout masks should predict the same; makes steps twice as long"
     )
     patience: int = Field(
-        0, ge=0, description="stop after this many validations without a better BLEU; 0 never stops early"
+        0, ge=0, description="stop after this many validations without a better score; 0 never stops early"
     )
     seed: int = Field(1, ge=0, lt=2**63, description="everything random follows from it")
 

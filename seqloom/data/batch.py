@@ -1,6 +1,6 @@
 """What a training step receives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -84,3 +84,55 @@ def collate(pairs: Pairs, rows: NDArray[np.int64], taken: slice = ALL) -> PairBa
 
 def _batch(src: Tensor, tgt: Tensor, targets: Tensor, rows: NDArray[np.int64]) -> PairBatch:
     return PairBatch(src, tgt, targets, (targets.flatten() != PAD).nonzero()[:, 0], rows)
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Texts with their labels, padded at the end. B rows, T tokens."""
+
+    tokens: Tensor
+    """[B, T] ids."""
+    labels: Tensor
+    """[B]."""
+    rows: NDArray[np.int64]
+    """Which examples of the corpus these are."""
+    whole: bool = False
+    """Whether it is one batch and no more, for models in which the texts of a batch see one another."""
+
+    @property
+    def mask(self) -> Tensor:
+        return self.tokens != PAD
+
+    @property
+    def num_targets(self) -> int:
+        return len(self.labels)
+
+    @property
+    def padding(self) -> int:
+        return int((~self.mask).sum())
+
+    @property
+    def positions(self) -> int:
+        return self.tokens.numel()
+
+    def parts(self, count: int) -> "list[LabelledBatch]":
+        """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn."""
+        taken = [slice(start, None, count) for start in range(min(count, len(self.rows)))]
+        return [self] if self.whole else [LabelledBatch(self.tokens[t], self.labels[t], self.rows[t]) for t in taken]
+
+    def to(self, device: torch.device) -> "LabelledBatch":
+        tokens, labels = (tensor.to(device, non_blocking=True) for tensor in (self.tokens, self.labels))
+        return replace(self, tokens=tokens, labels=labels)
+
+    def pinned(self) -> "LabelledBatch":
+        """The same in memory that a GPU copies from while the processor goes on."""
+        return replace(self, tokens=self.tokens.pin_memory(), labels=self.labels.pin_memory())
+
+
+def collate_labelled(
+    pairs: Pairs, rows: NDArray[np.int64], taken: slice = ALL, *, whole: bool = False
+) -> LabelledBatch:
+    """The texts ``rows`` with their labels, the one token of each target, as one batch; or the part that is ``taken``."""
+    rows = np.asarray(rows, dtype=np.int64)
+    tokens, labels = (side.padded(rows, PAD, taken=taken) for side in (pairs.src, pairs.tgt))
+    return LabelledBatch(torch.from_numpy(tokens), torch.from_numpy(labels[:, 0]), rows[taken], whole)

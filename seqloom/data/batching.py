@@ -14,11 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.data.batch import PairBatch, Pairs, collate
+from seqloom.data.batch import Pairs
+from seqloom.data.batch import collate as collate_pairs
 from seqloom.data.corpus import ALL, Corpus
 from seqloom.errors import DataError
 
 ResultT = TypeVar("ResultT")
+
+Collate = Callable[..., Any]
+"""(pairs, rows, taken) -> a batch of those rows, or of the part of them that is taken."""
 
 Plan = tuple[Pairs, list[NDArray[np.int64]]]
 """The pairs as an epoch sees them, and the rows of its batches in their order."""
@@ -98,6 +102,7 @@ class TrainingBatches:
         batch_tokens: see ``plan_batches``.
         weights: how often an epoch sees the pairs of each group of the corpus; once, without.
         resample: (rows, seed, epoch) -> those pairs as the epoch sees them; as stored, without.
+        collate: makes a batch of some rows.
     """
 
     def __init__(
@@ -107,12 +112,14 @@ class TrainingBatches:
         seed: int,
         weights: Sequence[float] | None = None,
         resample: Callable[[NDArray[np.int64], int, int], Pairs] | None = None,
+        collate: Collate = collate_pairs,
     ) -> None:
         self.corpus = corpus
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.weights = weights if weights is not None else [1.0] * len(corpus.groups)
         self.resample = resample
+        self.collate = collate
         self.epoch = 0
         self.position = 0
         self._taken = ALL
@@ -151,14 +158,14 @@ class TrainingBatches:
         batches = plan_batches(pairs.src.lengths + 1, pairs.tgt.lengths + 1, self.batch_tokens, rows)
         return pairs, [batches[i] for i in random.permutation(len(batches))]
 
-    def __iter__(self) -> Iterator[PairBatch]:
+    def __iter__(self) -> Iterator[Any]:
         while True:
             pairs, batches = self._planned(self.epoch)
             while self.position < len(batches):
                 if self.position >= len(batches) // 2:
                     self._begin_plan(self.epoch + 1)
                 self.position += 1
-                yield collate(pairs, batches[self.position - 1], self._taken)
+                yield self.collate(pairs, batches[self.position - 1], self._taken)
             self.epoch += 1
             self.position = 0
 
@@ -197,7 +204,9 @@ def sample_rows(count: int, at_most: int | None) -> NDArray[np.int64]:
     return np.sort(np.random.Generator(np.random.PCG64(0)).permutation(count)[:at_most])
 
 
-def evaluation_batches(corpus: Corpus, batch_tokens: int, rows: NDArray[np.int64]) -> Iterator[PairBatch]:
+def evaluation_batches(
+    corpus: Corpus, batch_tokens: int, rows: NDArray[np.int64], collate: Collate = collate_pairs
+) -> Iterator[Any]:
     """The pairs ``rows`` of a corpus once each, short ones first."""
     src, tgt = corpus.src.lengths + 1, corpus.tgt.lengths + 1
     budget = max(batch_tokens, int(max(src[rows].max(initial=1), tgt[rows].max(initial=1))))

@@ -286,11 +286,13 @@ def write_corpus(
     dropped: Dropped,
     progress: Callable[[int], None] = lambda done: None,
     tags: Sequence[int] = (),
+    sides: tuple[str, str] = ("source", "target"),
 ) -> Corpus:
     """Tokenizes ``examples`` into a new store, leaving out pairs with an empty or over-long side.
 
     ``max_length`` bounds the tokens of a side with its end token. ``progress`` is told how many
-    pairs were read. ``tags`` has a token for each group, to be put before its sources. Every core
+    pairs were read. ``tags`` has a token for each group, to be put before its sources. ``sides`` are
+    called so where one is at fault. Every core
     tokenizes a chunk at a time; what is stored, and in which order, depends neither on the chunks nor
     on the cores, and resident memory not on the size of the corpus.
     """
@@ -307,7 +309,7 @@ def write_corpus(
         kept &= (np.minimum(*lengths) > 0) & (np.maximum(*lengths) < max_length)
         dropped = []
         for i in np.flatnonzero(~kept).tolist():
-            reason = examples[i].left_out or _reason_to_drop(len(src[i]), len(tgt[i]), max_length)
+            reason = examples[i].left_out or _reason_to_drop(len(src[i]), len(tgt[i]), max_length, sides)
             dropped.append((reason, origin(groups[chunk[i][0]], examples[i].line)))
         return _Encoded(
             read=len(chunk),
@@ -334,11 +336,11 @@ def write_corpus(
     return Corpus(folder)
 
 
-def _reason_to_drop(src: int, tgt: int, max_length: int) -> str:
+def _reason_to_drop(src: int, tgt: int, max_length: int, sides: tuple[str, str]) -> str:
     """What is wrong with a pair of so many tokens."""
     if not src or not tgt:
-        return "both sides empty" if not src and not tgt else f"an empty {'target' if src else 'source'}"
-    return f"a {'source' if src >= max_length else 'target'} of {max_length:,} tokens or more"
+        return "both sides empty" if not src and not tgt else f"an empty {sides[bool(src)]}"
+    return f"a {sides[src < max_length]} of {max_length:,} tokens or more"
 
 
 def _chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
@@ -363,9 +365,9 @@ def _in_threads(work: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def require_pairs(corpus: Corpus, name: str, dropped: Dropped) -> None:
+def require_pairs(corpus: Corpus, name: str, dropped: Dropped, what: str = "sentence pair") -> None:
     """Raises DataError if nothing is left to work with."""
     if not len(corpus):
         files = " and ".join(chain.from_iterable(corpus.groups))
         lost = f" ({dropped})" if dropped.counts else ""
-        raise DataError(f"{files}: no usable sentence pair{lost}, expected a {name} corpus")
+        raise DataError(f"{files}: no usable {what}{lost}, expected a {name} corpus")

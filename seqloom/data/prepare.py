@@ -5,13 +5,10 @@ pair left out, with its place and the reason) and ``prepared.json``. It is built
 and renamed when whole, so what is there is complete.
 """
 
-import hashlib
-import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain, compress, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,8 +19,10 @@ from seqloom.config import DataConfig
 from seqloom.data.checks.quick import refuse_unfit
 from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
 from seqloom.data.corpus_files import CorpusFiles, has_tags, languages_of, open_files
+from seqloom.data.hold_out import TOLD_EVERY, Say, hold_out, usable
 from seqloom.data.languages import Direction
 from seqloom.data.lengths import LengthRatio
+from seqloom.data.prepared_folder import digest, is_ours, key_of, making, read_about, write_about
 from seqloom.data.readers import LANGUAGES, Example, PairFiles, format_of
 from seqloom.data.tokenizers import (
     MAX_FILE_BYTES,
@@ -35,16 +34,11 @@ from seqloom.data.tokenizers import (
     open_tokenizer,
 )
 from seqloom.errors import DataError, ModelFolderError
-from seqloom.files import read_bytes, read_json
+from seqloom.files import read_bytes
 
 STORE_VERSION = 1
-MAX_HELD_OUT = 2_000
 MOST_COUNTED = 1 << 48
 """Pairs and tokens that there may be."""
-TOLD_EVERY = 200_000
-"""Pairs between two signs of life; a multiple of what is tokenized together."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Prepared:
 
 def data_key(config: DataConfig) -> str:
     """A digest of the files and settings that a prepared folder is built from."""
-    return _key(_contents(config, open_files(config)))
+    return key_of(_contents(config, open_files(config)))
 
 
 def training_pairs(config: DataConfig) -> PairFiles:
@@ -88,10 +82,10 @@ def prepare_pairs(config: DataConfig, folder: Path, say: Say) -> Prepared:
         DataError: for anything in the files that should not be trained on.
     """
     contents = _contents(config, open_files(config))
-    key = _key(contents)
+    key = key_of(contents)
     prepared = _open(config, folder, key)
     if prepared is None:
-        if _is_ours(folder):
+        if is_ours(folder):
             say("The prepared data is damaged, or is of other files or settings: preparing it again.")
         languages = languages_of(config, say)
         if config.check:
@@ -124,27 +118,19 @@ def _contents(config: DataConfig, files: CorpusFiles) -> dict[str, Any]:
         "settings": config.model_dump(mode="json", exclude=excluded),
         "train": files.train.fingerprint(),
         "valid": files.valid.fingerprint(),
-        "tokenizers": [_digest(open_tokenizer(Path(file)).to_bytes()) for file in config.tokenizer_file],
+        "tokenizers": [digest(open_tokenizer(Path(file)).to_bytes()) for file in config.tokenizer_file],
     }
-
-
-def _key(contents: dict[str, Any]) -> str:
-    return _digest(json.dumps(contents, sort_keys=True).encode())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _open(config: DataConfig, folder: Path, key: str) -> Prepared | None:
     """What was prepared from the same contents, if it is there and whole."""
     try:
-        about = read_json(folder / "prepared.json")
-        if about["key"] != key or not _is_whole(about):
+        about = read_about(folder, key)
+        if about is None or not _is_whole(about):
             return None
         names = ["src"] if config.joint_vocab else ["src", "tgt"]
         contents = [read_bytes(folder / f"{name}.model", MAX_FILE_BYTES) for name in names]
-        if [_digest(content) for content in contents] != about["vocabularies"]:
+        if [digest(content) for content in contents] != about["vocabularies"]:
             return None
         tokenizers = [load_tokenizer(content) for content in contents]
         src_tokenizer, tgt_tokenizer = tokenizers[0], tokenizers[-1]
@@ -183,27 +169,11 @@ def _is_whole(about: dict[str, Any]) -> bool:
     return known and all(type(count) is int and 0 <= count < MOST_COUNTED for count in counts)
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether there is a prepared folder, which may be replaced."""
-    if (folder / "prepared.json").is_file():
-        return True
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: holds something else than prepared data, and nothing is overwritten; move it away")
-    return False
-
-
 def _build(config: DataConfig, files: CorpusFiles, folder: Path, about: dict[str, Any], say: Say) -> None:
-    new = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    with making(folder) as new:
         with open(new / "dropped.tsv", "w", encoding="utf-8") as log:
             about |= _write_all(config, files, new, log, folder / "dropped.tsv", say)
-        (new / "prepared.json").write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        write_about(new, about)
 
 
 def _write_all(
@@ -211,7 +181,7 @@ def _write_all(
 ) -> dict[str, Any]:
     train, valid = files.train, files.valid
     train_dropped, valid_dropped = Dropped(log), Dropped(log)
-    if not any(_usable(example) for _, example in train):
+    if not any(usable(example) for _, example in train):
         names = " and ".join(chain.from_iterable(train.names()))
         raise DataError(f"{names}: no sentence pair with text on both sides, expected a corpus to train on")
     train_examples, valid_examples = (
@@ -253,7 +223,7 @@ def _write_all(
         for line in _domain_lines(files, stores["train"].group):
             say(line)
     return {
-        "vocabularies": [_digest(tokenizer.to_bytes()) for tokenizer in tokenizers.values()],
+        "vocabularies": [digest(tokenizer.to_bytes()) for tokenizer in tokenizers.values()],
         "train_pairs": len(stores["train"]),
         "valid_pairs": len(stores["valid"]),
         "train_tokens": [stores["train"].src.tokens.size, stores["train"].tgt.tokens.size],
@@ -295,92 +265,6 @@ def _train_tokenizers(
     if config.tokenizer_file:
         return {name: open_tokenizer(Path(file)) for name, file in zip(sides, config.tokenizer_file, strict=True)}
     return {name: learn(learnt_from) for name, learnt_from in sides.items()}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the examples of a corpus; can be gone through more than once."""
-
-    files: PairFiles
-    chosen: NDArray[np.bool_]
-
-    def __iter__(self) -> Iterator[tuple[int, Example]]:
-        return compress(self.files, self.chosen.tobytes())
-
-
-def hold_out(
-    files: PairFiles, share: float, several_directions: bool = False, say: Say = lambda text: None
-) -> tuple[Part, Part]:
-    """Parts a corpus in two, the second with ``share`` of the usable pairs, chosen by a hash of the source.
-
-    All pairs with one source fall on one side, so no validation source is trained on; the choice
-    depends on the texts alone, not on their order. A source with so many pairs that it would be
-    much of the second part stays in the first. With ``several_directions`` a target may be the source
-    of another pair, so all pairs fall on one side that share any text, directly or through others.
-    """
-    keys = _linked(_hashes(files, 2, say).reshape(-1, 2)) if several_directions else _hashes(files, 1, say)
-    if any(group.turned for group in files.groups):
-        keys = np.tile(keys, 2)  # all of them follow once more, in the same order
-    sources, counts = np.unique(keys[keys > 0], return_counts=True)
-    if len(sources) < 2:
-        raise DataError(
-            f"{files.names()[0][0]}: one distinct source sentence is too little to train on and to hold some out; "
-            f"give more, or validation files with --valid-src and --valid-tgt"
-        )
-    fewest = int(counts.min())
-    wanted = max(fewest, min(MAX_HELD_OUT, round(share * int(counts.sum()))))
-    light = counts <= max(fewest, wanted // 100)
-    held_out = sources[light][np.cumsum(counts[light]) <= wanted]
-    chosen = keys <= held_out[-1]  # nearly all are told apart by this alone
-    chosen[chosen] = np.isin(keys[chosen], held_out)
-    return Part(files, ~chosen), Part(files, chosen)
-
-
-def _hashes(files: PairFiles, sides: int, say: Say) -> NDArray[np.uint64]:
-    """Of the source of each pair, or of its source and its target; 0 for one that is not usable.
-
-    Groups that are turned round are left out.
-    """
-
-    def of(example: Example) -> Iterable[int]:
-        return map(_hash, (example.src, example.tgt)[:sides]) if _usable(example) else (0,) * sides
-
-    examples = chain.from_iterable(group for group in files.groups if not group.turned)
-    parts, done = [np.empty(0, np.uint64)], 0
-    while len(part := np.fromiter(chain.from_iterable(map(of, islice(examples, TOLD_EVERY))), np.uint64)):
-        parts.append(part)
-        done += len(part) // sides
-        if done % TOLD_EVERY == 0:
-            say(f"Reading the corpus: {done:,} pairs so far ...")
-    return np.concatenate(parts)
-
-
-def _usable(example: Example) -> bool:
-    return not example.left_out and _has_text(example.src) and _has_text(example.tgt)
-
-
-def _has_text(text: str) -> bool:
-    """Whether anything is left of it when it is normalized."""
-    return bool(text.replace(SPACE, " ").strip())
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(normalize(text).encode(), digest_size=8).digest())
-
-
-def _linked(texts: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One key for all rows of ``texts`` [N, 2] that are connected by the texts that they share; 0 stays 0."""
-    distinct, ends = np.unique(texts, return_inverse=True)
-    src, tgt = ends.reshape(-1, 2).T
-    least = np.arange(len(distinct))  # of the texts that each is known to be connected with
-    while True:
-        before = least.copy()
-        smaller = np.minimum(least[src], least[tgt])
-        np.minimum.at(least, src, smaller)
-        np.minimum.at(least, tgt, smaller)
-        least = least[least]
-        if np.array_equal(least, before):
-            return distinct[least[src]]
 
 
 def _with_terms(tokenizer: Tokenizer, terms: Sequence[str]) -> Tokenizer:

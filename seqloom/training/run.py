@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from seqloom.config import DataConfig, Section, TrainingConfig
+from seqloom.config import Section, TrainingConfig
 from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
 from seqloom.files import links_out, read_json, write_text
 from seqloom.tasks.folder import read_config, read_model
@@ -40,15 +40,6 @@ BEFORE_THE_FIRST_STEP = {"data", "data.new", "run.json.new"}
 """All that a run killed before its run.json was in place can have left."""
 
 PRECISIONS = ("float32", "bfloat16")
-
-MAY_CHANGE = {
-    "training.steps",
-    "training.epochs",
-    "training.budget",
-    "data.check",
-    *(f"data.{key}" for key in DataConfig.FILES),
-}
-"""A larger total is the only change allowed to a run. Of files the contents count, not the place."""
 
 Configured = Callable[[Mapping[str, Any]], Any]
 """Defaults by ``section.key``, which whatever the user gave overrides -> a config."""
@@ -369,15 +360,14 @@ def require_no_links(folder: Path) -> None:
 def _require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task], config: Section) -> None:
     if earlier["task"] != task_class.name:
         raise RunError(f"{folder}: is a run of the task {earlier['task']}, not {task_class.name}; give another folder")
-    now = config.model_dump(mode="json")
     # A key that is newer than the run had its default's effect.
     before = type(config).model_construct().model_dump(mode="json")
-    before = {section: {**before[section], **earlier["config"].get(section, {})} for section in now}
+    before = {name: {**before[name], **earlier["config"].get(name, {})} for name in before}
     changed = [
-        f"{section}.{key} was {before[section][key]!r} and is {value!r}"
-        for section, table in now.items()
-        for key, value in table.items()
-        if f"{section}.{key}" not in MAY_CHANGE and before[section][key] != value
+        f"{name}.{key} was {before[name][key]!r} and is {value!r}"
+        for name, section in config
+        for key, value in section.model_dump(mode="json").items()
+        if key not in section.MAY_CHANGE and before[name][key] != value
     ]
     if changed:
         raise RunError(

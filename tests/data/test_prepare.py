@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from seqloom.config import DataConfig
 from seqloom.data import corpus as corpus_module
+from seqloom.data import hold_out as hold_out_module
 from seqloom.data import prepare as prepare_module
 from seqloom.data.corpus import Corpus
-from seqloom.data.prepare import MAX_HELD_OUT, Prepared, hold_out, prepare_pairs
+from seqloom.data.hold_out import MAX_HELD_OUT, hold_out
+from seqloom.data.prepare import Prepared, prepare_pairs
 from seqloom.data.readers import Example, Options, PairFiles
 from seqloom.data.tokenizers import SentencePiece, normalize
 from seqloom.errors import DataError
@@ -397,7 +399,7 @@ def test_how_many_are_held_out(tmp_path, count, share, held_out):
 
 def test_no_more_than_so_many_are_held_out(tmp_path, monkeypatch):
     assert MAX_HELD_OUT == 2_000
-    monkeypatch.setattr(prepare_module, "MAX_HELD_OUT", 23)
+    monkeypatch.setattr(hold_out_module, "MAX_HELD_OUT", 23)
     assert len(parts(tmp_path, PAIRS, 0.4)[1]) == 23
 
 
@@ -435,11 +437,12 @@ def test_sources_that_are_all_frequent_are_held_out_whole(tmp_path):
 
 @given(st.text(st.one_of(st.characters(), st.sampled_from(" \u3000\u2581\xa0\u2028"))))
 def test_there_is_text_where_normalizing_leaves_some(text):
-    assert prepare_module._has_text(text) == bool(normalize(text))
+    assert hold_out_module._has_text(text) == bool(normalize(text))
 
 
 def test_progress_is_told_of_reading_and_of_storing(house, monkeypatch):
-    monkeypatch.setattr(prepare_module, "TOLD_EVERY", 50)
+    for module in (hold_out_module, prepare_module):
+        monkeypatch.setattr(module, "TOLD_EVERY", 50)
     monkeypatch.setattr(corpus_module, "CHUNK", 10)
     house.prepare()
     assert [said for said in house.said if "so far" in said] == [
@@ -461,7 +464,7 @@ def test_one_source_alone_cannot_be_parted(tmp_path):
     with pytest.raises(DataError) as error:
         hold_out(PairFiles([src], [tgt]), 0.1)
     assert str(error.value) == (
-        f"{src}: one distinct source sentence is too little to train on and to hold some out; "
+        f"{src}: one distinct source is too little to train on and to hold some out; "
         f"give more, or validation files with --valid-src and --valid-tgt"
     )
 

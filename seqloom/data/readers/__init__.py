@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seqloom.data.readers.compression import COMPRESSIONS, open_bytes, without_compression
 from seqloom.data.readers.delimited import csv_languages, read_csv, read_tsv
-from seqloom.data.readers.example import Example, Options, origin
+from seqloom.data.readers.example import LABELLED, Example, Options, origin
 from seqloom.data.readers.jsonl import jsonl_languages, read_jsonl
 from seqloom.data.readers.lines import decode_line, read_lines, read_pairs
 from seqloom.data.readers.parquet import parquet_languages, read_parquet
@@ -22,6 +22,7 @@ from seqloom.errors import DataError
 __all__ = [
     "COMPRESSIONS",
     "READERS",
+    "TABLES",
     "Example",
     "Group",
     "Options",
@@ -57,6 +58,9 @@ LANGUAGES: dict[str, Callable[[Path, Options], tuple[str, str]]] = {
     ".xliff": xliff_languages,
 }
 """Of formats that may name their languages: source and target as far as a file names them."""
+
+TABLES = (".tsv", ".txt", ".csv", ".jsonl", ".parquet")
+"""Formats whose columns may hold anything; the others are of translations."""
 
 NO_OPTIONS = Options()
 
@@ -145,6 +149,20 @@ class PairFiles:
         if both_directions:
             files.groups += [Group(group.paths, group.options, turned=True) for group in files.groups]
         return files
+
+    def labelled(self) -> "PairFiles":
+        """The same files, each read as texts with their labels.
+
+        Raises:
+            DataError: if one is of a format for translations.
+        """
+        for group in self.groups:
+            if format_of(group.paths[0]) not in TABLES:
+                raise DataError(
+                    f"{group.paths[0]}: is a format for translations, expected texts with labels; give one that ends "
+                    f"in {', '.join(TABLES)}"
+                )
+        return self.reading([Options(columns=LABELLED)] * len(self.groups))
 
     def __bool__(self) -> bool:
         return bool(self.groups)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from seqloom.data.readers.columns import SRC_NAMES, TGT_NAMES, find_columns, languages_of
-from seqloom.data.readers.example import Example, Options
+from seqloom.data.readers.columns import find_columns, languages_of
+from seqloom.data.readers.example import PAIRS, Example, Options
 from seqloom.data.readers.lines import MAX_LINE_BYTES, read_lines, read_whole_lines
 from seqloom.errors import DataError, listed, shown
 
@@ -14,13 +14,14 @@ DELIMITERS = ",;\t"
 
 
 def read_tsv(path: Path, options: Options) -> Iterator[Example]:
-    """Yields the pairs of a file with source, tab, target on each line."""
+    """Yields the pairs of a file with source, tab, target on each line; or whatever ``options.columns`` are."""
+    src, tgt = options.columns.order
     for number, line in enumerate(read_lines(path), start=1):
         fields = line.split("\t", 2) if line.strip() else ["", ""]  # an empty line is an empty pair
         if len(fields) != 2:
             count = line.count("\t") + 1
-            raise DataError(f"{path}:{number}: {count} tab-separated fields, expected 2: source, tab, target")
-        yield Example(fields[0], fields[1], number)
+            raise DataError(f"{path}:{number}: {count} tab-separated fields, expected 2: {options.columns}")
+        yield Example(fields[src], fields[tgt], number)
 
 
 def read_csv(path: Path, options: Options) -> Iterator[Example]:
@@ -33,21 +34,26 @@ def read_csv(path: Path, options: Options) -> Iterator[Example]:
     first = next(rows, None)
     if first is None:
         return
-    src, tgt, width = 0, 1, len(first[1])
+    (src, tgt), width = options.columns.order, len(first[1])
     columns = find_columns(first[1], options)
     if columns:
         src, tgt = map(first[1].index, columns)
-    elif width != 2 or any(name.strip().lower() in SRC_NAMES + TGT_NAMES for name in first[1]):
-        raise DataError(
-            f"{path}:1: the columns are {listed(list(map(repr, first[1]))) or 'empty'}; expected source and target "
-            f"alone, or a first line that names them src and tgt, or by their languages"
-        )
+    elif width != 2 or any(name.strip().lower() in options.columns.src + options.columns.tgt for name in first[1]):
+        raise _wrong_columns(path, first[1], options)
     else:
         rows = chain([first], rows)
     for line, row in rows:
         if row and len(row) != width:
             raise DataError(f"{path}:{line}: {len(row)} columns, expected {width} as in the first line")
         yield Example(row[src], row[tgt], line) if row else Example("", "", line)
+
+
+def _wrong_columns(path: Path, names: list[str], options: Options) -> DataError:
+    columns = options.columns
+    expected = "source and target alone, or a first line that names them src and tgt, or by their languages"
+    if columns != PAIRS:
+        expected = f"a first line that names {columns.src[0]} and {columns.tgt[0]}"
+    return DataError(f"{path}:1: the columns are {listed(list(map(repr, names))) or 'empty'}; expected {expected}")
 
 
 def csv_languages(path: Path, options: Options) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 
 class Example(NamedTuple):
-    """One sentence pair, as text without the line end."""
+    """One sentence pair, as text without the line end; or a text and its label, as ``tgt``."""
 
     src: str
     tgt: str
@@ -20,6 +20,25 @@ class Example(NamedTuple):
         return Example(self.tgt, self.src, self.line, self.left_out)
 
 
+class Columns(NamedTuple):
+    """The two columns of a table that make an example."""
+
+    src: tuple[str, ...] = ("src", "source")
+    """What the first side may be called where columns have names."""
+    tgt: tuple[str, ...] = ("tgt", "target")
+    order: tuple[int, int] = (0, 1)
+    """Where both stand where there are two columns without names."""
+
+    def __str__(self) -> str:
+        names = self.src[-1], self.tgt[-1]
+        return ", tab, ".join(names[place] for place in self.order)
+
+
+PAIRS = Columns()
+LABELLED = Columns(("text",), ("label",), (1, 0))
+"""A text and, before it, its class."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a file does not say itself."""
@@ -28,6 +47,7 @@ class Options:
     """The languages that are wanted; empty where the file has to say it."""
     tgt_lang: str = ""
     inline_tags: Literal["strip", "keep"] = "strip"
+    columns: Columns = PAIRS
 
     @property
     def languages(self) -> tuple[str, str]:

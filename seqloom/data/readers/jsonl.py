@@ -19,7 +19,7 @@ def read_jsonl(path: Path, options: Options) -> Iterator[Example]:
             yield Example("", "", number)
             continue
         where = f"{path}:{number}"
-        record = _record(line, where)
+        record = _record(line, where, options)
         if src not in record or tgt not in record:
             src, tgt = require_columns(where, list(record), options)
         yield Example(_text(record, src, where, line), _text(record, tgt, where, line), number)
@@ -29,25 +29,21 @@ def jsonl_languages(path: Path, options: Options) -> tuple[str, str]:
     """The languages that the keys of the first object are, if they are."""
     for number, line in enumerate(read_lines(path), start=1):
         if line.strip():
-            return languages_of(list(_record(line, f"{path}:{number}")), options)
+            return languages_of(list(_record(line, f"{path}:{number}", options)), options)
     return "", ""
 
 
-def _record(line: str, where: str) -> dict[str, Any]:
+def _record(line: str, where: str, options: Options) -> dict[str, Any]:
     """What a line says by language or role."""
+    such = f'such as {{"{options.columns.src[0]}": "...", "{options.columns.tgt[0]}": "..."}} on each line'
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DataError(
-            f'{where}: is not JSON ({error}); expected an object such as {{"src": "...", "tgt": "..."}} on each line'
-        ) from None
+        raise DataError(f"{where}: is not JSON ({error}); expected an object {such}") from None
     if isinstance(record, dict):
         record = record.get("translation", record)
     if not isinstance(record, dict):
-        raise DataError(
-            f"{where}: is no object but {shown(line, 40)}, "
-            f'expected one such as {{"src": "...", "tgt": "..."}} on each line'
-        )
+        raise DataError(f"{where}: is no object but {shown(line, 40)}, expected one {such}")
     return record
 
 
