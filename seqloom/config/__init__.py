@@ -5,7 +5,7 @@ Each section is a pydantic model whose field descriptions become the comments of
 file format, a model or a task; tasks say which sections they need.
 """
 
-from seqloom.config.classification import ClassifierConfig, ClassifierTraining, LabelledDataConfig
+from seqloom.config.classification_sections import ClassifierConfig, ClassifierTraining, LabelledDataConfig
 from seqloom.config.loading import load_config, recipe_text, section_settings
 from seqloom.config.section import Section
 from seqloom.config.sections import (

@@ -132,7 +132,7 @@ class LabelledBatch:
 def collate_labelled(
     pairs: Pairs, rows: NDArray[np.int64], taken: slice = ALL, *, whole: bool = False
 ) -> LabelledBatch:
-    """The texts ``rows`` with their labels, the one token of each target, as one batch; or the part that is ``taken``."""
+    """The texts ``rows`` with their labels, the one token of each target; or the part of them that is ``taken``."""
     rows = np.asarray(rows, dtype=np.int64)
     tokens, labels = (side.padded(rows, PAD, taken=taken) for side in (pairs.src, pairs.tgt))
     return LabelledBatch(torch.from_numpy(tokens), torch.from_numpy(labels[:, 0]), rows[taken], whole)

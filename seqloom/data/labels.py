@@ -38,6 +38,10 @@ class Labels:
     def __len__(self) -> int:
         return len(self.names)
 
+    def number(self, name: str) -> int:
+        """That of a class that there is."""
+        return self._numbers[name]
+
     def __contains__(self, name: str) -> bool:
         return name in self._numbers
 

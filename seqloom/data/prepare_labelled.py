@@ -75,8 +75,8 @@ def labelled_key(config: LabelledDataConfig) -> str:
     return key_of(_contents(config, *_open_files(config)))
 
 
-def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> list[tuple[Example, str]]:
-    """The texts of files with their labels, and where each stands, to test a classifier of ``labels`` on.
+def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> list[Example]:
+    """The texts of files with their labels, to test a classifier of ``labels`` on.
 
     Raises:
         DataError: if a text or label is missing, or a label unknown.
@@ -88,7 +88,7 @@ def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> lis
         if not usable(example):
             raise DataError(f"{where}: expected a label and a text; delete the line, or complete it")
         _require_known(example.tgt, labels, where)
-        found.append((example, where))
+        found.append(example)
     if not found:
         raise DataError(f"{', '.join(paths)}: no text, expected labelled texts")
     return found
@@ -221,7 +221,7 @@ def _labels(train: PairFiles, reading: Reading) -> Labels:
             f"{where}: {f'all texts have the label {shown(names.pop())}' if names else 'no text has a label'}, "
             f"expected texts of two classes or more"
         )
-    if len(names) * FEWEST_TEXTS > texts and texts > FEWEST_TEXTS**2 or len(names) > MAX_LABELS:
+    if (len(names) * FEWEST_TEXTS > texts and texts > FEWEST_TEXTS**2) or len(names) > MAX_LABELS:
         raise DataError(
             f"{where}: {len(names):,} different labels for {texts:,} texts, expected a few labels for many texts; "
             f"the label stands first, then a tab, then the text"

@@ -1,10 +1,15 @@
 """Accuracy and F1 of classes that were predicted."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from seqloom.metrics.significance import SEED, interval, resample
+
+Numbers = Sequence[int] | NDArray[np.int64]
 
 
 class ClassScore(NamedTuple):
@@ -20,7 +25,7 @@ class ClassScore(NamedTuple):
     """How many are of the class."""
 
 
-def confusion(predicted: Sequence[int], expected: Sequence[int], classes: int) -> NDArray[np.int64]:
+def confusion(predicted: Numbers, expected: Numbers, classes: int) -> NDArray[np.int64]:
     """[classes, classes]: how many of each expected class (row) were taken for which (column)."""
     if not len(expected) or len(predicted) != len(expected):
         raise ValueError(f"{len(predicted)} answers and {len(expected)} labels, expected as many, and some")
@@ -48,10 +53,74 @@ def macro_f1(counts: NDArray[np.int64]) -> float:
     return 100 * float(np.mean([score.f1 for score in class_scores(counts)], where=occurring))
 
 
-def signature(labels: Sequence[str], count: int) -> dict[str, str]:
-    """How the scores were made."""
-    classes = f"classes:{len(labels)}|texts:{count}"
-    return {"accuracy": f"accuracy|{classes}", "f1": f"f1|average:macro|{classes}"}
+@dataclass(frozen=True)
+class Report:
+    """Scores of answers to labelled examples."""
+
+    accuracy: float
+    """In percent."""
+    f1: float
+    """Macro, in percent."""
+    confidence: dict[str, tuple[float, float]]
+    """Of both, the 95 % interval by bootstrap resampling of the examples; empty where none were made."""
+    labels: dict[str, ClassScore]
+    confusion: NDArray[np.int64]
+    """[expected, predicted], in the order of ``labels``."""
+    signature: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``seqloom evaluate --json`` prints."""
+        return {
+            "accuracy": self.accuracy,
+            "f1": self.f1,
+            "signature": self.signature,
+            "confidence": {name: list(ends) for name, ends in self.confidence.items()},
+            "texts": int(self.confusion.sum()),
+            "labels": {name: score._asdict() for name, score in self.labels.items()},
+            "confusion": self.confusion.tolist(),
+        }
+
+    def as_table(self) -> str:
+        """The same for a person."""
+        lines = [f"{int(self.confusion.sum()):,} texts"]
+        for name, value in (("accuracy", self.accuracy), ("f1", self.f1)):
+            low, high = self.confidence.get(name, (value, value))
+            interval = f"  [{low:.2f}, {high:.2f}]" if name in self.confidence else ""
+            lines.append(f"  {name:<9}{value:7.2f}{interval}  {self.signature[name]}")
+        width = max(5, *map(len, self.labels))
+        lines.append(f"  {'label':<{width}}  precision  recall      f1   texts")
+        for name, score in self.labels.items():
+            figures = f"{100 * score.precision:11.2f}{100 * score.recall:8.2f}{100 * score.f1:8.2f}{score.support:8,}"
+            lines.append(f"  {name:<{width}}{figures}")
+        return "\n".join(lines)
+
+
+def report(predicted: Numbers, expected: Numbers, labels: Sequence[str], bootstrap: int = 0) -> Report:
+    """Scores numbers of ``labels`` against the expected ones.
+
+    Args:
+        predicted: the answers.
+        expected: as many labels.
+        labels: the names of all.
+        bootstrap: resamplings for the confidence intervals; 0 for none.
+    """
+    classes = len(labels)
+    counts = confusion(predicted, expected, classes)
+    confidence = {}
+    if bootstrap:
+        cells = np.eye(classes**2)[np.asarray(expected) * classes + np.asarray(predicted)]
+        drawn = np.concatenate(list(resample(cells, bootstrap))).astype(np.int64).reshape(-1, classes, classes)
+        for name, score in (("accuracy", accuracy), ("f1", macro_f1)):
+            confidence[name] = interval(np.array([score(each) for each in drawn]))
+    about = f"classes:{classes}|texts:{len(expected)}" + (f"|bootstrap:{bootstrap}|seed:{SEED}" if bootstrap else "")
+    return Report(
+        accuracy(counts),
+        macro_f1(counts),
+        confidence,
+        dict(zip(labels, class_scores(counts), strict=True)),
+        counts,
+        {"accuracy": f"accuracy|{about}", "f1": f"f1|average:macro|{about}"},
+    )
 
 
 def _share(part: np.int64, whole: np.int64) -> float:

@@ -1,7 +1,9 @@
 """The model card: what a person finds when opening a model folder."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from seqloom.errors import listed
 from seqloom.tasks.setup import model_config
 
 
@@ -13,8 +15,6 @@ def translator_card(config: dict[str, Any]) -> str:
     if config["directions"]:
         title = f"for {', '.join(config['directions'])}"
         option, argument = f" --tgt-lang {target}", f", tgt_lang={target!r}"
-    scores = "\n".join(f"| {name} | {value:.2f} |" for name, value in config["scores"]["valid"].items())
-    signatures = "\n".join(f"- {name}: `{text}`" for name, text in config["scores"]["signatures"].items())
     model, training, data = model_config(config["model"]), config["training"], config["data"]
     return f"""# A translator {title}
 
@@ -24,11 +24,7 @@ Made with Seqloom. Use it with
 
 or in Python with `seqloom.load("THIS_FOLDER").translate(["..."]{argument})`.
 
-| validation score | value |
-|---|---|
-{scores}
-
-{signatures}
+{_scores(config)}
 
 - Trained on {data["train_pairs"]:,} sentence pairs for {training["steps"]:,} steps and
   {training["tokens"]:,} target tokens, in {training["seconds"]:,.0f} seconds.
@@ -37,3 +33,31 @@ or in Python with `seqloom.load("THIS_FOLDER").translate(["..."]{argument})`.
 - Validation scores are of greedy translations. The sentences were not trained on, but they chose this
   model among others of its run, so expect a little less on new text.
 """
+
+
+def classifier_card(config: dict[str, Any], labels: Sequence[str]) -> str:
+    """The same for a classifier of ``labels``."""
+    training, data = config["training"], config["data"]
+    return f"""# A classifier of texts
+
+Made with Seqloom. It tells {len(labels):,} classes apart: {listed(labels)}. Use it with
+
+    echo "..." | seqloom predict THIS_FOLDER
+
+or in Python with `seqloom.load("THIS_FOLDER").predict(["..."])`.
+
+{_scores(config)}
+
+- Trained on {data["train_texts"]:,} texts for {training["steps"]:,} steps, in {training["seconds"]:,.0f} seconds.
+- {training["parameters"] / 1e6:.1f} million parameters, of the kind {config["model"]["kind"]}.
+- Data fingerprint: `{data["fingerprint"]}`.
+- The validation texts were not trained on, but they chose this model among others of its run, so expect a little
+  less on new text.
+"""
+
+
+def _scores(config: dict[str, Any]) -> str:
+    """Those of the validation, with their signatures."""
+    scores = "\n".join(f"| {name} | {value:.2f} |" for name, value in config["scores"]["valid"].items())
+    signatures = "\n".join(f"- {name}: `{text}`" for name, text in config["scores"]["signatures"].items())
+    return f"| validation score | value |\n|---|---|\n{scores}\n\n{signatures}"

@@ -13,11 +13,15 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqloom.errors import ModelFolderError, shown
+from pydantic import ValidationError
+
+from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
 from seqloom.files import flush_to_disk, put_in_place, read_bytes, read_json, require_regular
 from seqloom.machine import memory
 
@@ -141,6 +145,23 @@ def _read_once(folder: Path, weights: bool) -> ModelFolder:
                 f"{path}: cannot be read ({error.strerror}); the model folder is not whole"
             ) from None
     return ModelFolder(folder, config, files, read_tensors(folder / WEIGHTS) if weights else {})
+
+
+@contextmanager
+def whole(config: Path) -> Iterator[None]:
+    """What is wrong with what is read of ``config``, the config.json of a folder, is a ModelFolderError."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise ModelFolderError(f"{config}: {shown(error, 200)}; the folder is damaged") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelFolderError(f"{config}: {place}: {first['msg']}; the folder is damaged") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFolderError(
+            f"{config}: {shown(repr(error), 200)} is missing or wrong; the folder is damaged"
+        ) from None
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from seqloom.config import AnyModelConfig, DecodingConfig, NetworkConfig
 from seqloom.data.languages import Direction, choose_direction
 from seqloom.data.lengths import GENERIC, LengthRatio
 from seqloom.data.tokenizers import EOS, Tokenizer, load_tokenizer
-from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
-from seqloom.tasks.folder import WEIGHTS, ModelFolder
+from seqloom.errors import ModelFolderError
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, whole
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TranslatorSetup:
         config = folder.path / "config.json"
         if "src.model" not in files:
             raise ModelFolderError(f"{config}: names no src.model; the folder is damaged")
-        try:
+        with whole(config):
             src = load_tokenizer(files["src.model"], str(folder.path / "src.model"))
             tgt = load_tokenizer(files["tgt.model"], str(folder.path / "tgt.model")) if "tgt.model" in files else src
             directions = tuple(Direction.parse(text) for text in about.get("directions", []))
@@ -63,16 +63,6 @@ class TranslatorSetup:
                 LengthRatio.read(about.get("length_ratio")),
                 directions,
             )
-        except (ConfigError, DataError) as error:
-            raise ModelFolderError(f"{config}: directions: {shown(error, 200)}; the folder is damaged") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ModelFolderError(f"{config}: {place}: {first['msg']}; the folder is damaged") from None
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFolderError(
-                f"{config}: {shown(repr(error), 200)} is missing or wrong; the folder is damaged"
-            ) from None
 
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What ``from_folder`` reads: a part of config.json, and files."""

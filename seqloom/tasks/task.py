@@ -67,6 +67,8 @@ class Evaluation:
     scores: dict[str, float]
     signatures: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    headline: str = ""
+    """The score that tells most, for a line that shows the progress."""
 
 
 class Task(ABC):

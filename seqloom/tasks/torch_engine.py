@@ -17,13 +17,13 @@ from seqloom.decoding.decode import Sources, decode
 from seqloom.decoding.ensemble import Ensemble
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.decoding.shortlist import Shortlist, Shortlisted
-from seqloom.errors import ModelFolderError
 from seqloom.models.kinds import build
 from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.device import device_named
 from seqloom.tasks.engine import BATCH_TOKENS, TokenScores
-from seqloom.tasks.folder import WEIGHTS, ModelFolder
+from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.weights import filled, require_fit
 
 CHUNK = 512
 """Tokens whose logits are held at once when given targets are scored."""
@@ -131,20 +131,8 @@ def trained_model(folder: ModelFolder, setup: TranslatorSetup) -> SequenceToSequ
         ModelFolderError: if the weights are not those of such a model.
     """
     model = build(setup.model, *setup.vocab_sizes)
-    own = dict(model.named_parameters())
-    wrong = [
-        f"{name} is {'missing' if name in own else 'unknown'}"
-        if name not in own or name not in folder.weights
-        else f"{name} has shape {list(folder.weights[name].shape)}, expected {list(own[name].shape)}"
-        for name in sorted(own.keys() | folder.weights.keys())
-        if name not in own or name not in folder.weights or own[name].shape != folder.weights[name].shape
-    ]
-    if wrong:
-        raise ModelFolderError(f"{folder.path / WEIGHTS}: does not fit config.json: {'; '.join(wrong[:5])}")
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(folder.weights[name])
-    return model.eval()
+    require_fit(model, folder)
+    return filled(model, folder)
 
 
 def _log_probs(model: SequenceToSequence, src: Tensor, said: Tensor) -> Tensor:

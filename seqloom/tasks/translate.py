@@ -275,6 +275,7 @@ class Translate(Task):
             scores={"valid_loss": total / count, **scores},
             signatures=signatures,
             samples=[Sample(*texts) for texts in zip(sources, references, answers, strict=False)],
+            headline=f"BLEU {scores['bleu']:.1f}",
         )
 
     def predict(  # type: ignore[override]

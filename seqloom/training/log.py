@@ -13,6 +13,9 @@ from seqloom.errors import RunError, shown
 from seqloom.files import lines_rewritten, parse_json
 from seqloom.tasks.task import Evaluation
 
+SHOWN = ("valid_loss", "bleu", "chrf", "accuracy", "f1")
+"""Scores of a validation that have room on its line."""
+
 MAX_LINE_BYTES = 1 << 16
 """A record has 300; a longer line is none."""
 
@@ -45,7 +48,7 @@ def _figures(record: dict[str, Any]) -> str:
 
 
 def _validation_line(record: dict[str, Any], best: bool) -> str:
-    scores = "  ".join(f"{name} {record[name]:.2f}" for name in ("valid_loss", "bleu", "chrf") if name in record)
+    scores = "  ".join(f"{name} {record[name]:.2f}" for name in SHOWN if name in record)
     return f"step {record['step']:,}  validation: {scores}{'  (the best so far)' if best else ''}"
 
 
@@ -73,8 +76,8 @@ class LineDisplay:
         return f"{_figures(record)}{self._score}  {clock(record['left'])} left"
 
     def validation(self, record: dict[str, Any], evaluation: Evaluation, best: bool) -> None:
-        if best and "bleu" in record:
-            self._score = f"  best BLEU {record['bleu']:.1f}"
+        if best and evaluation.headline:
+            self._score = f"  best {evaluation.headline}"
         self.say(_validation_line(record, best))
         for sample in evaluation.samples[:1]:
             self.say(f"    {_cut(sample.source)}\n -> {_cut(sample.answer)}\n  = {_cut(sample.reference)}")

@@ -662,7 +662,7 @@ def test_nothing_held_out_is_trained_on_in_the_other_direction(tmp_path):
 
 @given(st.lists(st.tuples(st.integers(1, 12), st.integers(1, 12)), max_size=24))
 def test_linked_pairs_are_those_that_a_search_would_find(rows):
-    keys = prepare_module._linked(np.array(rows, np.uint64).reshape(-1, 2)).tolist()
+    keys = hold_out_module._linked(np.array(rows, np.uint64).reshape(-1, 2)).tolist()
     parts: list[set[int]] = []
     for row in rows:
         touched = [part for part in parts if part & set(row)]

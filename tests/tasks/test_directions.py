@@ -224,11 +224,11 @@ def test_test_sets_are_scored_in_their_direction(two_way_run, toy_corpus):
     [
         (
             ["sv-fr"],
-            "directions: '<2fr>' is not in the vocabulary; the tags in it are: <2de>, <2sv>; the folder is dam",
+            "'<2fr>' is not in the vocabulary; the tags in it are: <2de>, <2sv>; the folder is dam",
         ),
         (
             ["sv"],
-            "directions: 'sv' is no direction, expected source-target such as en-de or en-zh-TW; the folder is dam",
+            "'sv' is no direction, expected source-target such as en-de or en-zh-TW; the folder is dam",
         ),
     ],
 )

@@ -62,7 +62,10 @@ class ClassifierConfig(Section):
     )
     d_model: int = Field(128, ge=2, le=65_536, description="width of the word vectors; a bag of words has none")
     dropout: float = Field(
-        0.5, ge=0, lt=1, description="share set to zero, while training, of the word vectors and of what the text became"
+        0.5,
+        ge=0,
+        lt=1,
+        description="share set to zero, while training, of word vectors and of what the text became",
     )
     word_dropout: float = Field(0.0, ge=0, lt=1, description="share of the words that training leaves out")
     ngrams: int = Field(
@@ -109,3 +112,6 @@ class ClassifierTraining(TrainingConfig):
     warmup: int = Field(50, ge=0, description="updates over which the rate rises")
     validate_every: int = Field(100, ge=1, description="updates between two validations")
     checkpoint_every: int = Field(100, ge=1, description="updates between two checkpoints")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32", description="auto takes bfloat16 for matrix products where this processor is fast at it"
+    )

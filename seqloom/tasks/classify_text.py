@@ -1,0 +1,222 @@
+"""Classification: labelled texts -> a model that names the class of a text."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from seqloom.config import ClassifierConfig, ClassifierTraining, LabelledDataConfig, Section
+from seqloom.data.batch import LabelledBatch, collate_labelled
+from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches, sample_rows
+from seqloom.data.prepare_labelled import PreparedTexts, labelled_key, prepare_labelled, read_labelled
+from seqloom.data.tokenizers import PAD, pad
+from seqloom.metrics.classification import Report, report
+from seqloom.models.classifier import Classified, Classifier
+from seqloom.tasks.card import classifier_card
+from seqloom.tasks.carry_over import carry_over
+from seqloom.tasks.classifier_setup import TOKENIZER, ClassifierSetup
+from seqloom.tasks.folder import ModelFolder
+from seqloom.tasks.plan import Plan
+from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
+
+SAMPLES = 5
+"""Validation texts shown with their answers, the same ones every time."""
+BOOTSTRAP = 1000
+"""Resamplings for the confidence intervals of a test."""
+BATCH_TOKENS = 4096
+"""What is read together in a prediction, padding counted, unless told otherwise."""
+
+
+class ClassifyTextConfig(Section):
+    """All settings of a classifier."""
+
+    data: LabelledDataConfig = LabelledDataConfig()
+    model: ClassifierConfig = ClassifierConfig()
+    training: ClassifierTraining = ClassifierTraining()
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of one text."""
+
+    label: str
+    """The most probable one; empty for an empty text, of which nothing can be said."""
+    probability: float
+    probabilities: dict[str, float]
+    """Of all labels, the most probable one first."""
+    weights: list[tuple[str, float]] | None
+    """How much each word counted, adding up to 1; None where the model does not weigh words."""
+
+    def line(self, weights: bool) -> str:
+        """Label and probability with a tab between; then, if ``weights`` are wanted, ``word=weight`` of each word."""
+        if not self.label:
+            return ""
+        words = [f"{word}={weight:.3f}" for word, weight in self.weights or ()] if weights else []
+        return "\t".join([self.label, f"{self.probability:.4f}", *([" ".join(words)] if weights else [])])
+
+    def as_dict(self, weights: bool) -> dict[str, Any]:
+        """The same for programs."""
+        about = {name: round(value, 6) for name, value in self.probabilities.items()}
+        found = {"label": self.label, "probability": round(self.probability, 6), "probabilities": about}
+        return found | ({"weights": [[word, round(w, 6)] for word, w in self.weights or ()]} if weights else {})
+
+
+EMPTY = Prediction("", 0.0, {}, [])
+
+
+class ClassifyText(Task):
+    """From a text to the name of its class."""
+
+    name: ClassVar[str] = "classify_text"
+    Config: ClassVar[type[Section]] = ClassifyTextConfig
+    best_by: ClassVar[str] = "accuracy"
+    usage: ClassVar[str] = "predict"
+
+    def __init__(
+        self, setup: ClassifierSetup, prepared: PreparedTexts | None = None, config: ClassifyTextConfig | None = None
+    ) -> None:
+        self.setup = setup
+        self._prepared = prepared
+        self._config = config
+
+    @classmethod
+    def prepare(cls, config: ClassifyTextConfig, folder: Path, say: Say) -> "ClassifyText":
+        prepared = prepare_labelled(config.data, folder, say)
+        return cls(
+            ClassifierSetup(config.model, prepared.tokenizer, prepared.labels, prepared.reading), prepared, config
+        )
+
+    @classmethod
+    def plan_start(cls, origin: ModelFolder) -> Plan:
+        model = ClassifierSetup.from_folder(origin).model.model_dump(mode="json")
+        settings = {"data.tokenizer_file": str((origin.path / TOKENIZER).resolve())}
+        return Plan(
+            settings | {f"model.{key}": value for key, value in model.items()},
+            [f"vocabulary and sizes are those of {origin.path}"],
+        )
+
+    def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
+        vocabularies = ClassifierSetup.from_folder(origin).tokenizer, self.setup.tokenizer
+        say(carry_over(model, origin, {"embedding.weight": vocabularies}))
+
+    def reconfigured(self, config: ClassifyTextConfig) -> "ClassifyText":
+        return type(self)(replace(self.setup, model=config.model), self._prepared, config)
+
+    @classmethod
+    def from_folder(cls, folder: ModelFolder) -> "ClassifyText":
+        return cls(ClassifierSetup.from_folder(folder))
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        about, files = self.setup.describe()
+        if self._prepared is not None:
+            kept = ("train_texts", "valid_texts", "train_tokens", "dropped", "held_out")
+            about["data"] = {
+                "fingerprint": self._prepared.key,
+                **{key: self._prepared.about[key] for key in kept},
+            }
+        return about, files
+
+    def card(self, config: dict[str, Any]) -> str:
+        return classifier_card(config, self.setup.labels.names)
+
+    @property
+    def prepared(self) -> PreparedTexts:
+        assert self._prepared is not None, "a task loaded from a model folder has no data"
+        return self._prepared
+
+    @property
+    def config(self) -> ClassifyTextConfig:
+        assert self._config is not None, "a task loaded from a model folder has no config"
+        return self._config
+
+    @classmethod
+    def data_key(cls, config: ClassifyTextConfig) -> str:
+        return labelled_key(config.data)
+
+    @property
+    def model_width(self) -> int:
+        return self.setup.model.d_model
+
+    def build_model(self) -> Classifier:
+        return self.setup.build()
+
+    def training_batches(self) -> TrainingBatches:
+        # Batch normalisation sees all texts of a batch: to part it would change what it learns.
+        collate = partial(collate_labelled, whole=self.setup.model.normalization == "batch")
+        training, batch_tokens = self.config.training, self.config.data.batch_tokens
+        return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate=collate)
+
+    def where(self, batch: LabelledBatch) -> list[str]:
+        return [self.prepared.train.where(int(row)) for row in batch.rows]
+
+    def loss(self, model: nn.Module, batch: LabelledBatch, random: torch.Generator | None = None) -> Loss:
+        assert isinstance(model, Classifier)
+        training = self.config.training
+        how = training.label_smoothing, training.consistency, random
+        return Loss(model.loss(batch.tokens, batch.labels, batch.mask, *how), batch.num_targets)
+
+    def evaluate(self, model: nn.Module, split: str = "valid") -> Evaluation:
+        """Loss without smoothing, accuracy and the mean F1 of the classes."""
+        assert isinstance(model, Classifier)
+        corpus = getattr(self.prepared, split)
+        device = next(model.parameters()).device
+        rows = sample_rows(len(corpus), self.config.training.validation_pairs)
+        model.eval()
+        total, answers = 0.0, np.zeros(len(corpus), np.int64)
+        with torch.inference_mode():
+            for batch in evaluation_batches(corpus, 2 * self.config.data.batch_tokens, rows, collate_labelled):
+                moved = batch.to(device)
+                logits = model(moved.tokens, moved.mask).logits.float()
+                total += float(nn.functional.cross_entropy(logits, moved.labels, reduction="sum"))
+                answers[batch.rows] = logits.argmax(-1).cpu()
+        model.train()
+        names, expected = self.setup.labels.names, corpus.tgt.tokens[rows].astype(np.int64)
+        found = report(answers[rows], expected, names)
+        texts = self.setup.tokenizer.decode([corpus.src[row].tolist() for row in rows[:SAMPLES]])
+        labels = [(names[expected[i]], names[answers[row]]) for i, row in enumerate(rows[:SAMPLES])]
+        return Evaluation(
+            scores={"valid_loss": total / len(rows), "accuracy": found.accuracy, "f1": found.f1},
+            signatures=found.signature,
+            samples=[Sample(text, *pair) for text, pair in zip(texts, labels, strict=True)],
+            headline=f"accuracy {found.accuracy:.1f}",
+        )
+
+    def test(self, model: nn.Module, files: Sequence[str], **options: Any) -> Report:
+        """Scores of the answers to labelled texts, in files as they are trained on."""
+        labels = self.setup.labels
+        examples = read_labelled(files, self.setup.reading, labels)
+        answers = self.predict(model, [example.src for example in examples], **options)
+        expected = [labels.number(example.tgt) for example in examples]
+        return report([labels.number(answer.label) for answer in answers], expected, labels.names, BOOTSTRAP)
+
+    def predict(  # type: ignore[override]
+        self, model: nn.Module, inputs: Sequence[str], batch_tokens: int = BATCH_TOKENS
+    ) -> Iterator[Prediction]:
+        """The label of each text, whole however long it is; ``batch_tokens`` changes nothing but the speed."""
+        assert isinstance(model, Classifier)
+        tokens = self.setup.encode(list(inputs))
+        rows = np.flatnonzero([len(ids) for ids in tokens])
+        lengths = np.array([len(ids) for ids in tokens], np.int64)
+        budget = max(batch_tokens, int(lengths.max(initial=1)))
+        answers = [EMPTY] * len(tokens)
+        device = next(model.parameters()).device
+        for chosen in plan_batches(lengths, lengths, budget, rows):
+            ids = torch.from_numpy(pad([tokens[row] for row in chosen])).to(device)
+            with torch.inference_mode():
+                found = model(ids, ids != PAD)
+            for row, answer in zip(chosen.tolist(), self._answers(found, [tokens[r] for r in chosen]), strict=True):
+                answers[row] = answer
+        yield from answers
+
+    def _answers(self, found: Classified, tokens: list[list[int]]) -> Iterator[Prediction]:
+        probabilities = found.logits.float().softmax(-1).tolist()
+        weights = [None] * len(tokens) if found.weights is None else found.weights.tolist()
+        for probs, ids, own in zip(probabilities, tokens, weights, strict=True):
+            ranked = dict(sorted(zip(self.setup.labels.names, probs, strict=True), key=lambda each: -each[1]))
+            label, probability = next(iter(ranked.items()))
+            words = None if own is None else list(zip(self.setup.tokenizer.pieces(ids), own[: len(ids)], strict=True))
+            yield Prediction(label, probability, ranked, words)
