@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from seqloom.pipeline.translator import Translation, Translator
+    from seqloom.pipeline.translator import Translation
 
 __all__ = ["load", "train", "translate"]
 
@@ -20,8 +20,12 @@ def load(
     device: str = "cpu",
     engine: Literal["auto", "torch", "ctranslate2"] = "auto",
     threads: int | None = None,
-) -> "Translator":
-    """Loads the model of a run folder or a model folder, or several as an ensemble, ready to translate.
+) -> Any:
+    """Loads the model of a run folder or a model folder, or several as an ensemble of translators, ready for use.
+
+    Returns:
+        A :class:`~seqloom.pipeline.translator.Translator`, or for any other task a
+        :class:`~seqloom.pipeline.predictor.Predictor`.
 
     Args:
         path: the folder, or several.
@@ -30,14 +34,16 @@ def load(
             the same.
         threads: processor threads that CTranslate2 may use; all cores unless given.
     """
-    from seqloom.pipeline.translator import load as load_translator
+    from seqloom.pipeline.loading import load as load_any
 
-    return load_translator(path, device, engine, threads)
+    return load_any(path, device, engine, threads)
 
 
 def translate(path: str | Path | Sequence[str | Path], texts: list[str], **options: Any) -> "list[Translation]":
     """Loads a model and translates ``texts``; keep the result of :func:`load` to do it often."""
-    return load(path).translate(texts, **options)
+    from seqloom.pipeline.translator import load as load_translator
+
+    return load_translator(path).translate(texts, **options)
 
 
 def train(

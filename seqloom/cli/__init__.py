@@ -20,6 +20,7 @@ from seqloom.cli import (
     import_,
     info,
     lab,
+    predict,
     score,
     train,
     translate,
@@ -35,7 +36,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for module in (check, train, translate, evaluate, score, compare, distill, export, import_, info, config, lab):
+for module in (
+    check,
+    train,
+    translate,
+    predict,
+    evaluate,
+    score,
+    compare,
+    distill,
+    export,
+    import_,
+    info,
+    config,
+    lab,
+):
     app.command(name=module.__name__.rpartition(".")[2].rstrip("_"), no_args_is_help=True)(module.command)
 app.add_typer(bench.app)
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,14 +10,32 @@ from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Guard
 from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
 
+if TYPE_CHECKING:
+    from seqloom.tasks.task import Report
+
+
+FOR_ALL = {"run", "data", "bootstrap", "device", "threads", "json_"}
+"""Options that do not belong to translators alone."""
+
 
 def command(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
     src: Annotated[
-        Path,
+        Path | None,
         typer.Option(metavar="FILE", help="Source sentences, one a line, plain or compressed.", show_default=False),
-    ],
-    ref: Annotated[Path, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)],
+    ] = None,
+    ref: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Their reference translations.", show_default=False)
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="For any other task than translation: a file like those that it is trained on. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     domains: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +81,21 @@ def command(
     threads: Threads = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Translate a test set and score it: BLEU, chrF++ and TER by sacreBLEU, with signatures."""
+    """Score a model on a test set: BLEU, chrF++ and TER by sacreBLEU; accuracy and F1 of a classifier."""
+    from seqloom.errors import UserError
+    from seqloom.tasks.folder import read_config
+
+    if data:
+        if given := [name for name in context.params if name not in FOR_ALL and _is_given(context, name)]:
+            raise UserError(
+                f"--{given[0].rstrip('_').replace('_', '-')} is for translators, and --data for other tasks; give one"
+            )
+        _print(_tested(run, data, bootstrap, device, threads), json_)
+        return
+    if src is None or ref is None:
+        task = read_config(run)["task"]
+        expected = "--src FILE and --ref FILE" if task == "translate" else "--data FILE"
+        raise UserError(f"{run}: is a model for the task {task!r}; expected {expected} to score it on")
     from seqloom.config import section_settings
     from seqloom.pipeline.evaluation import evaluate
 
@@ -75,7 +107,22 @@ def command(
     report = evaluate(translator, src, ref, domains, bootstrap, guard.value, **decoding)
     if output:
         output.write_text("".join(text + "\n" for text in report.translations), encoding="utf-8")
-    if json_:
-        typer.echo(json.dumps(report.as_dict(), ensure_ascii=False))
-        return
-    typer.echo(report.as_table())
+    _print(report, json_)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _tested(run: Path, data: list[Path], bootstrap: int, device: str, threads: int | None) -> "Report":
+    from seqloom.training.process import arrange
+
+    arrange(threads)
+    from seqloom.pipeline.predictor import open_predictor
+
+    return open_predictor(run, device).test(data, bootstrap)
+
+
+def _print(report: "Report", json_: bool) -> None:
+    typer.echo(json.dumps(report.as_dict(), ensure_ascii=False) if json_ else report.as_table())

@@ -18,6 +18,11 @@ class EngineName(StrEnum):
     CTRANSLATE2 = "ctranslate2"
 
 
+class Format(StrEnum):
+    TEXT = "text"
+    JSONL = "jsonl"
+
+
 Engine = Annotated[
     EngineName,
     typer.Option(

@@ -82,6 +82,7 @@ def command(
         restart()
     started = time.perf_counter()  # a budget pays for the imports, too
     from seqloom.tasks.folder import read_config
+    from seqloom.tasks.registry import TASKS
     from seqloom.training.distributed import is_first, threads_each
     from seqloom.training.loop import Stopped
     from seqloom.training.process import arrange
@@ -124,6 +125,4 @@ def command(
     typer.echo(f"The best model is in {summary['model']}:")
     for name, value in summary["scores"]["valid"].items():
         typer.echo(f"  {name:<12} {value:8.2f}  {summary['scores']['signatures'].get(name, '')}".rstrip())
-    about = read_config(run)
-    way = f" --tgt-lang {about['languages'][1]}" if about["directions"] else ""
-    typer.echo(f"Next: seqloom translate {run}{way} < FILE")
+    typer.echo(f"Next: {TASKS[task].usage(read_config(run), str(run))} < FILE")

@@ -1,32 +1,17 @@
 """seqloom translate"""
 
-import io
 import json
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Found, Guard
-from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
-
-MAX_LINE_BYTES = 1 << 20
-"""Of standard input: a book has as many, and no line of one."""
-
-
-class Format(StrEnum):
-    TEXT = "text"
-    JSONL = "jsonl"
-
-
-class Errors(StrEnum):
-    STRICT = "strict"
-    REPLACE = "replace"
+from seqloom.cli.input import Errors, ErrorsOption, standard_input
+from seqloom.cli.running import Device, Engine, EngineName, Format, Shortlist, Threads, open_translator
 
 
 class Agreement(StrEnum):
@@ -120,9 +105,7 @@ def command(
     ] = 1,
     scores: Annotated[bool, typer.Option("--scores", help="Put the score and a tab before each translation.")] = False,
     format_: Annotated[Format, typer.Option("--format", help="text, or one JSON object a line.")] = Format.TEXT,
-    errors: Annotated[
-        Errors, typer.Option(help="What to do with a line that is not UTF-8: stop, or replace the bytes by U+FFFD.")
-    ] = Errors.STRICT,
+    errors: ErrorsOption = Errors.STRICT,
     guard: Annotated[Guard, typer.Option(help=HELP)] = Guard.RETRY,
     engine: Engine = EngineName.AUTO,
     shortlist: Shortlist = False,
@@ -161,7 +144,7 @@ def command(
     starts = read_lines(prefixes) if prefixes else prefix
     out = sys.stdout.buffer
     guarded = Found()
-    lines = translator.stream(_lines(errors), prefixes=starts, n_best=n_best, guard=guard.value, **decoding)
+    lines = translator.stream(standard_input(errors), prefixes=starts, n_best=n_best, guard=guard.value, **decoding)
     for translation in lines:
         guarded.add(translation)
         if format_ is Format.JSONL:
@@ -183,32 +166,3 @@ def command(
         out.flush()
     if format_ is Format.TEXT and guarded.sentence():
         typer.echo(guarded.sentence(), err=True)
-
-
-def _standard_input() -> BinaryIO:
-    # At its end Python waits for its own reader, which a thread may be waiting in: after an interrupt, for ever.
-    try:
-        return open(sys.stdin.fileno(), "rb", closefd=False)
-    except io.UnsupportedOperation:  # not a file, as in a test
-        return sys.stdin.buffer
-
-
-def _lines(errors: Errors) -> Iterator[str]:
-    from seqloom.data.readers import decode_line
-    from seqloom.errors import DataError
-
-    offset = 0
-    lines = iter(partial(_standard_input().readline, MAX_LINE_BYTES + len(b"\r\n")), b"")
-    for number, raw in enumerate(lines, start=1):
-        if len(raw) > MAX_LINE_BYTES and len(raw.rstrip(b"\r\n")) > MAX_LINE_BYTES:
-            raise DataError(
-                f"standard input:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a text; "
-                f"put each paragraph on a line of its own"
-            )
-        text = raw.removesuffix(b"\n").removesuffix(b"\r")
-        yield (
-            text.decode(errors="replace")
-            if errors is Errors.REPLACE
-            else decode_line(text, "standard input", number, offset)
-        )
-        offset += len(raw)

@@ -1,8 +1,6 @@
 """A trained translator: a model folder in, texts to texts."""
 
 import math
-import queue
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -19,14 +17,13 @@ from seqloom.pipeline.faults import FAULTS
 from seqloom.pipeline.guard import MODES, Guard, Guarded, Mode, Searched
 from seqloom.pipeline.scoring import Scored, score_pairs
 from seqloom.pipeline.segment import join, segment
+from seqloom.pipeline.streaming import as_they_come
 from seqloom.tasks.engine import BATCH_TOKENS, Engine
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
 
 SHORTEST_LIMIT = 24
 """Tokens that are translated in one piece whatever the training data was."""
-
-MAX_LINES_AT_ONCE = 1024
 
 
 class Asked(Section):
@@ -176,30 +173,8 @@ class Translator:
         self, lines: Iterable[str], *, prefixes: Iterable[str] | str | None = None, **options: Any
     ) -> Iterator[Translation]:
         """Translates lines as they come: many at once when they are waiting, one when it is alone."""
-        Line = tuple[str, str]
-        waiting: queue.Queue[Line | BaseException | None] = queue.Queue(maxsize=4 * MAX_LINES_AT_ONCE)
-
-        def read() -> None:
-            try:
-                for line in _with_prefixes(lines, prefixes):
-                    waiting.put(line)
-                waiting.put(None)
-            except BaseException as error:  # noqa: BLE001 - raised again where the results are read
-                waiting.put(error)
-
-        threading.Thread(target=read, daemon=True).start()
-        end: BaseException | Line | None = ("", "")
-        while isinstance(end, tuple):
-            chunk: list[Line] = []
-            end = waiting.get()
-            while isinstance(end, tuple):
-                chunk.append(end)
-                if len(chunk) == MAX_LINES_AT_ONCE or waiting.empty():
-                    break
-                end = waiting.get()
+        for chunk in as_they_come(_with_prefixes(lines, prefixes)):
             yield from self.translate([line for line, _ in chunk], prefixes=[prefix for _, prefix in chunk], **options)
-        if end is not None:
-            raise end
 
     def _decoding(self, given: dict[str, Any], n_best: int) -> DecodingConfig:
         wanted = tuple((key, value, type(value)) for key, value in given.items() if value is not None)

@@ -7,20 +7,30 @@ from seqloom.errors import listed
 from seqloom.tasks.setup import model_config
 
 
+def translate_command(config: dict[str, Any], run: str) -> str:
+    """The command that translates with the model in ``run``."""
+    return f"seqloom translate {run}" + (f" --tgt-lang {config['languages'][1]}" if config["directions"] else "")
+
+
+def predict_command(run: str) -> str:
+    """The command that classifies with the model in ``run``."""
+    return f"seqloom predict {run}"
+
+
 def translator_card(config: dict[str, Any]) -> str:
     """A README for a model folder, from its config.json."""
     source, target = config["languages"]
     title = f"from {source} to {target}"
-    option, argument = "", ""
+    argument = ""
     if config["directions"]:
         title = f"for {', '.join(config['directions'])}"
-        option, argument = f" --tgt-lang {target}", f", tgt_lang={target!r}"
+        argument = f", tgt_lang={target!r}"
     model, training, data = model_config(config["model"]), config["training"], config["data"]
     return f"""# A translator {title}
 
 Made with Seqloom. Use it with
 
-    echo "..." | seqloom translate THIS_FOLDER{option}
+    echo "..." | {translate_command(config, "THIS_FOLDER")}
 
 or in Python with `seqloom.load("THIS_FOLDER").translate(["..."]{argument})`.
 
@@ -42,7 +52,7 @@ def classifier_card(config: dict[str, Any], labels: Sequence[str]) -> str:
 
 Made with Seqloom. It tells {len(labels):,} classes apart: {listed(labels)}. Use it with
 
-    echo "..." | seqloom predict THIS_FOLDER
+    echo "..." | {predict_command("THIS_FOLDER")}
 
 or in Python with `seqloom.load("THIS_FOLDER").predict(["..."])`.
 

@@ -17,7 +17,7 @@ from seqloom.data.prepare_labelled import PreparedTexts, labelled_key, prepare_l
 from seqloom.data.tokenizers import PAD, pad
 from seqloom.metrics.classification import Report, report
 from seqloom.models.classifier import Classified, Classifier
-from seqloom.tasks.card import classifier_card
+from seqloom.tasks.card import classifier_card, predict_command
 from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.classifier_setup import TOKENIZER, ClassifierSetup
 from seqloom.tasks.folder import ModelFolder
@@ -26,8 +26,6 @@ from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 
 SAMPLES = 5
 """Validation texts shown with their answers, the same ones every time."""
-BOOTSTRAP = 1000
-"""Resamplings for the confidence intervals of a test."""
 BATCH_TOKENS = 4096
 """What is read together in a prediction, padding counted, unless told otherwise."""
 
@@ -74,7 +72,6 @@ class ClassifyText(Task):
     name: ClassVar[str] = "classify_text"
     Config: ClassVar[type[Section]] = ClassifyTextConfig
     best_by: ClassVar[str] = "accuracy"
-    usage: ClassVar[str] = "predict"
 
     def __init__(
         self, setup: ClassifierSetup, prepared: PreparedTexts | None = None, config: ClassifyTextConfig | None = None
@@ -123,6 +120,10 @@ class ClassifyText(Task):
     def card(self, config: dict[str, Any]) -> str:
         return classifier_card(config, self.setup.labels.names)
 
+    @classmethod
+    def usage(cls, config: dict[str, Any], run: str) -> str:
+        return predict_command(run)
+
     @property
     def prepared(self) -> PreparedTexts:
         assert self._prepared is not None, "a task loaded from a model folder has no data"
@@ -136,6 +137,10 @@ class ClassifyText(Task):
     @classmethod
     def data_key(cls, config: ClassifyTextConfig) -> str:
         return labelled_key(config.data)
+
+    @property
+    def weighs_words(self) -> bool:
+        return self.setup.model.kind != "bag"
 
     @property
     def model_width(self) -> int:
@@ -185,13 +190,12 @@ class ClassifyText(Task):
             headline=f"accuracy {found.accuracy:.1f}",
         )
 
-    def test(self, model: nn.Module, files: Sequence[str], **options: Any) -> Report:
-        """Scores of the answers to labelled texts, in files as they are trained on."""
+    def test(self, model: nn.Module, files: Sequence[str], bootstrap: int = 0) -> Report:
         labels = self.setup.labels
         examples = read_labelled(files, self.setup.reading, labels)
-        answers = self.predict(model, [example.src for example in examples], **options)
+        answers = self.predict(model, [example.src for example in examples])
         expected = [labels.number(example.tgt) for example in examples]
-        return report([labels.number(answer.label) for answer in answers], expected, labels.names, BOOTSTRAP)
+        return report([labels.number(answer.label) for answer in answers], expected, labels.names, bootstrap)
 
     def predict(  # type: ignore[override]
         self, model: nn.Module, inputs: Sequence[str], batch_tokens: int = BATCH_TOKENS

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.config import Section
+from seqloom.errors import UserError
 from seqloom.models.recompute import layers_of, recompute
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan
@@ -69,6 +70,23 @@ class Evaluation:
     samples: list[Sample] = field(default_factory=list)
     headline: str = ""
     """The score that tells most, for a line that shows the progress."""
+
+
+class Report(Protocol):
+    """The scores of a test."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+    def as_table(self) -> str: ...
+
+
+class Answer(Protocol):
+    """What a task says of one input."""
+
+    def line(self, weights: bool) -> str:
+        """On one line; with how much each part of the input counted, if these ``weights`` are wanted."""
+
+    def as_dict(self, weights: bool) -> dict[str, Any]:
+        """The same for programs."""
 
 
 class Task(ABC):
@@ -137,6 +155,11 @@ class Task(ABC):
         recompute(self.layers(model))
 
     @property
+    def weighs_words(self) -> bool:
+        """Whether an answer says how much each word of a text counted."""
+        return False
+
+    @property
     @abstractmethod
     def model_width(self) -> int:
         """d_model, for schedules that depend on it."""
@@ -160,6 +183,10 @@ class Task(ABC):
     def evaluate(self, model: nn.Module, split: str) -> Evaluation:
         """Scores on a split that is not trained on."""
 
+    def test(self, model: nn.Module, files: Sequence[str], bootstrap: int = 0) -> Report:
+        """Scores on files like those that it is trained on, with intervals from ``bootstrap`` resamplings."""
+        raise UserError(f"the task {self.name} has no test on files")
+
     @abstractmethod
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What a model folder holds beside weights: the task's part of config.json, and files."""
@@ -167,6 +194,11 @@ class Task(ABC):
     @abstractmethod
     def card(self, config: dict[str, Any]) -> str:
         """The README of a model folder, from its config.json."""
+
+    @classmethod
+    @abstractmethod
+    def usage(cls, config: dict[str, Any], run: str) -> str:
+        """The command that puts lines through the model in ``run``, whose config.json is given."""
 
     @abstractmethod
     def predict(self, model: nn.Module, inputs: Sequence[Any], **options: Any) -> Iterator[Any]:

@@ -31,7 +31,7 @@ from seqloom.machine import memory
 from seqloom.models.kinds import build
 from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.answers import Answer, translate
-from seqloom.tasks.card import translator_card
+from seqloom.tasks.card import translate_command, translator_card
 from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.directions import score_by_direction
 from seqloom.tasks.folder import ModelFolder
@@ -183,6 +183,10 @@ class Translate(Task):
 
     def card(self, config: dict[str, Any]) -> str:
         return translator_card(config)
+
+    @classmethod
+    def usage(cls, config: dict[str, Any], run: str) -> str:
+        return translate_command(config, run)
 
     @property
     def prepared(self) -> Prepared:

@@ -1,5 +1,6 @@
 """The weights of a model folder, put into a model that is new."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -23,6 +24,17 @@ def require_fit(model: nn.Module, folder: ModelFolder) -> None:
     ]
     if wrong:
         raise ModelFolderError(f"{folder.path / WEIGHTS}: does not fit config.json: {'; '.join(wrong[:5])}")
+
+
+def loaded(build: Callable[[], nn.Module], folder: ModelFolder) -> nn.Module:
+    """The model that ``build`` makes, with the weights of ``folder``; no room is made for weights that it has not.
+
+    Raises:
+        ModelFolderError: if the weights are not those of such a model.
+    """
+    with torch.device("meta"):
+        require_fit(build(), folder)
+    return filled(build(), folder)
 
 
 def filled(model: ModelT, folder: ModelFolder) -> ModelT:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from seqloom.cli import main
-from seqloom.cli.translate import MAX_LINE_BYTES
+from seqloom.cli.input import MAX_LINE_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_a_line_without_end(said: Any, toy_run: Path) -> None:
 def test_the_longest_line_is_translated(
     toy_run: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    monkeypatch.setattr("seqloom.cli.translate.MAX_LINE_BYTES", 101)
+    monkeypatch.setattr("seqloom.cli.input.MAX_LINE_BYTES", 101)
     monkeypatch.setattr("sys.argv", ["seqloom", "translate", str(toy_run)])
     lines = b"1" * 101 + b"\r\n" + b"2" * 101 + b"\n" + b"3" * 101
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
