@@ -84,6 +84,10 @@ class ClassifierConfig(Section):
     num_layers: int = Field(1, ge=1, le=1000, description="depth of recurrent and transformer")
     num_heads: int = Field(4, ge=1, description="of transformer: attention heads; d_model must be a multiple of it")
     d_ff: int = Field(512, ge=1, le=262_144, description="of transformer: width inside the feed-forward layers")
+    wide: bool = Field(
+        False,
+        description="add the scores of a bag of words to those of the network, which then learns what a bag cannot (wide and deep)",
+    )
     pooling: Literal["attention", "mean", "max"] = Field(
         "attention",
         description="how the states of recurrent and transformer become one: by learnt weights, their mean, or the largest of each number",

@@ -63,8 +63,8 @@ class BatchNorm(_Affine):
         with torch.no_grad():
             count = mask.sum()
             unbiased = variance.flatten() * (count / (count - 1).clamp(min=1))
-            self.running_mean.lerp_(mean.flatten().float(), self.momentum)
-            self.running_variance.lerp_(unbiased.float(), self.momentum)
+            for running, now in ((self.running_mean, mean.flatten()), (self.running_variance, unbiased)):
+                running.lerp_(now.to(running.dtype), self.momentum)
         return self.normed(x, mean, variance)
 
 

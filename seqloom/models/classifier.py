@@ -82,13 +82,17 @@ class Classifier(nn.Module):
 
 
 class BagOfWords(Classifier):
-    """Logistic regression: b + sum of a learnt row for each word and each sequence of words, / sqrt(their number).
+    """Logistic regression: b + s * sum of a learnt row for each word and each sequence of words, / sqrt(their number).
+
+    The scale s is there for Adam, whose steps are as long for these rows as for the weights of a network: they are
+    far fewer for each row, which only the texts that have it move.
 
     Sequences of several words have no rows of their own but share ``buckets`` by their hash (Joulin et al.
     2017, section 2.2).
     """
 
     HASH, PRIME = 1_000_003, (1 << 31) - 1
+    SCALE = 10.0
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, unknown: int) -> None:
         super().__init__(config, vocab_size, classes, unknown)
@@ -103,7 +107,7 @@ class BagOfWords(Classifier):
         rows, real = self.features(tokens, mask)
         present = self.dropout(real.to(self.table.weight.dtype))
         total = (present[:, None] @ self.table(rows))[:, 0]  # [B, C]
-        return Classified(total / real.sum(1, keepdim=True).sqrt() + self.bias, None)
+        return Classified(self.SCALE * total / real.sum(1, keepdim=True).sqrt() + self.bias, None)
 
     def features(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the table that a text has, [B, F], and which of them are real."""
@@ -128,11 +132,13 @@ class PooledClassifier(Classifier):
         nn.init.normal_(self.embedding.weight, std=0.1)
         self.dropout = Dropout(config.dropout)
         self.output = LINEARS[config.linear](width, classes)
+        self.bag = BagOfWords(config, vocab_size, classes, unknown) if config.wide else None
         init_xavier(self.output)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Classified:
         x, weights = self.pool(self.dropout(self.embedding(tokens)), mask)
-        return Classified(self.output(self.dropout(x)), weights)
+        logits = self.output(self.dropout(x))
+        return Classified(logits if self.bag is None else logits + self.bag(tokens, mask).logits, weights)
 
     def pool(self, x: Tensor, mask: Tensor) -> Pooled:
         """``x`` [B, T, D] -> one vector of each text."""
