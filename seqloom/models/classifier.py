@@ -18,6 +18,9 @@ from seqloom.layers.recurrent import CELLS, Recurrent
 from seqloom.layers.sequence_norm import SEQUENCE_NORMS
 from seqloom.models.transformer import Encoder
 
+EMBEDDING_STD = 0.1
+"""Of new word vectors."""
+
 
 class Classified(NamedTuple):
     """What a classifier makes of texts."""
@@ -129,7 +132,7 @@ class PooledClassifier(Classifier):
     def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, unknown: int, width: int) -> None:
         super().__init__(config, vocab_size, classes, unknown)
         self.embedding = nn.Embedding(vocab_size, config.d_model)
-        nn.init.normal_(self.embedding.weight, std=0.1)
+        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         self.dropout = Dropout(config.dropout)
         self.output = LINEARS[config.linear](width, classes)
         self.bag = BagOfWords(config, vocab_size, classes, unknown) if config.wide else None
@@ -192,8 +195,9 @@ class TransformerClassifier(PooledClassifier):
         self.pooling = POOLINGS[config.pooling](config.d_model)
 
     def pool(self, x: Tensor, mask: Tensor) -> Pooled:
-        positions = torch.arange(x.size(1), device=x.device)
-        return self.pooling(self.norm(self.encoder(Embedded(x, positions, mask)), mask), mask)
+        # Vectors as large as the signal of their positions, which else would drown them.
+        inputs = Embedded(x / EMBEDDING_STD, torch.arange(x.size(1), device=x.device), mask)
+        return self.pooling(self.norm(self.encoder(inputs), mask), mask)
 
 
 CLASSIFIERS: dict[str, type[Classifier]] = {
