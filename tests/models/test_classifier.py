@@ -1,0 +1,166 @@
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from seqloom.config import ClassifierConfig
+from seqloom.layers.dropout import random_from
+from seqloom.models.classifier import CLASSIFIERS, BagOfWords, Classifier, ConvolutionalClassifier, build_classifier
+
+V, C, UNK = 31, 3, 1
+LENGTHS = (7, 4, 1, 2)
+B, T = len(LENGTHS), max(LENGTHS)
+
+
+def model(kind: str, **changes: object) -> Classifier:
+    torch.manual_seed(1)
+    config = ClassifierConfig.model_validate(
+        {
+            "kind": kind,
+            "d_model": 10,
+            "num_heads": 5,
+            "d_ff": 13,
+            "hidden_size": 11,
+            "filters": 7,
+            "buckets": 23,
+            **changes,
+        }
+    )
+    made = build_classifier(config, V, C, UNK).double().eval()
+    for parameter in made.parameters():  # a bag starts at zero
+        if parameter.ndim == 2 and not parameter.any():
+            torch.nn.init.normal_(parameter)
+    return made
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(2)
+    mask = torch.arange(T) < torch.tensor(LENGTHS)[:, None]
+    return torch.randint(4, V, (B, T)).masked_fill(~mask, 0), mask
+
+
+CASES = [
+    *((kind, {}) for kind in CLASSIFIERS),
+    ("recurrent", {"num_layers": 2, "bidirectional": False, "cell": "gru", "pooling": "max"}),
+    ("recurrent", {"wide": True, "normalization": "instance"}),
+    ("convolutional", {"normalization": "group", "widths": (1, 2, 9)}),
+    ("transformer", {"num_layers": 2, "pooling": "mean", "normalization": "rms"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes"), CASES)
+def test_padding_and_company_change_nothing(kind: str, changes: dict[str, object]) -> None:
+    tokens, mask = batch()
+    classifier = model(kind, **changes)
+    together = classifier(tokens, mask)
+    assert together.logits.shape == (B, C)
+    for row, length in enumerate(LENGTHS):
+        alone = classifier(tokens[row : row + 1, :length], mask[row : row + 1, :length])
+        torch.testing.assert_close(alone.logits[0], together.logits[row])
+        if together.weights is not None:
+            torch.testing.assert_close(alone.weights[0], together.weights[row, :length])
+            assert not together.weights[row, length:].any()
+
+
+@pytest.mark.parametrize(("kind", "changes"), CASES)
+def test_every_weight_has_a_gradient(kind: str, changes: dict[str, object]) -> None:
+    tokens, mask = batch()
+    classifier = model(kind, **changes).train()
+    classifier.loss(tokens, torch.tensor([0, 1, 2, 1]), mask, smoothing=0.1, consistency=0.7).backward()
+    assert [name for name, weight in classifier.named_parameters() if weight.grad is None] == []
+
+
+def test_a_bag_is_logistic_regression_on_its_words_and_pairs() -> None:
+    tokens, mask = batch()
+    bag = model("bag")
+    assert isinstance(bag, BagOfWords)
+    logits = bag(tokens, mask).logits
+    for row, length in enumerate(LENGTHS):
+        ids = tokens[row, :length].tolist()
+        rows = ids + [V + (a * 1_000_003 + b) % ((1 << 31) - 1) % 23 for a, b in pairwise(ids)]
+        expected = 10 * bag.table.weight[rows].sum(0) / len(rows) ** 0.5 + bag.bias
+        torch.testing.assert_close(logits[row], expected)
+
+
+def test_longer_sequences_of_words_are_told_apart_by_their_order() -> None:
+    bag = model("bag", ngrams=3, buckets=1 << 20)
+    assert isinstance(bag, BagOfWords)
+    tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 8, 7], [5, 6, 7, 8]])
+    rows, real = bag.features(tokens, torch.tensor([[True] * 4, [True] * 4, [True, True, True, False]]))
+    assert real.sum(1).tolist() == [9, 9, 6]  # 4 + 3 + 2, 3 + 2 + 1
+    assert len({*rows[0].tolist()} & {*rows[1].tolist()}) == 5  # four words and the first pair
+    assert {*rows[2][real[2]].tolist()} < {*rows[0].tolist()}
+
+
+def test_the_order_of_words_is_all_the_same_to_a_bag_of_single_words() -> None:
+    bag = model("bag", ngrams=1)
+    tokens = torch.tensor([[5, 6, 7], [7, 5, 6]])
+    first, second = bag(tokens, torch.ones_like(tokens, dtype=torch.bool)).logits
+    torch.testing.assert_close(first, second)
+    assert bag.table.num_embeddings == V
+
+
+def test_a_filter_is_centred_at_each_word_and_sees_zeros_beyond_the_ends() -> None:
+    tokens, mask = batch()
+    classifier = model("convolutional", widths=(2, 3))
+    assert isinstance(classifier, ConvolutionalClassifier)
+    x = classifier.embedding(tokens)
+    convolutions: Any = classifier.convolutions
+    pooled = classifier.pool(x, mask).x
+    for row, length in enumerate(LENGTHS):
+        zeros = torch.zeros(1, 10, dtype=torch.float64)
+        padded = torch.cat([zeros, x[row, :length], zeros])
+        for number, (width, first) in enumerate(((2, 1), (3, 0))):
+            convolution = convolutions[number]
+            windows = torch.stack([padded[t + first : t + first + width].T for t in range(length)])  # [T, D, width]
+            seen = torch.einsum("tdw,fdw->tf", windows, convolution.weight) + convolution.bias
+            torch.testing.assert_close(pooled[row, 7 * number : 7 * number + 7], seen.relu().amax(0))
+
+
+def test_a_text_may_be_shorter_than_a_filter() -> None:
+    assert model("convolutional", widths=(9,))(torch.tensor([[5]]), torch.tensor([[True]])).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_words_are_left_out_in_training_alone(kind: str) -> None:
+    tokens, mask = batch()
+    labels = torch.tensor([0, 1, 2, 1])
+    classifier = model(kind, word_dropout=0.5, dropout=0.0)
+
+    def loss(random: torch.Generator | None = None) -> float:
+        return classifier.loss(tokens, labels, mask, random=random).item()
+
+    assert loss() == loss()
+    classifier.train()
+    assert len({round(loss(), 9) for _ in range(7)}) > 3
+    assert loss(torch.Generator().manual_seed(3)) == loss(torch.Generator().manual_seed(3))
+
+
+def test_padding_is_never_a_word_left_out() -> None:
+    """An unknown word at padding would be real to whoever tells padding by its token."""
+    tokens, mask = batch()
+    seen: list[Tensor] = []
+
+    class Watched(Classifier):
+        def forward(self, tokens: Tensor, mask: Tensor) -> Any:
+            seen.append(tokens)
+            return CLASSIFIERS["bag"].forward(bag, tokens, mask)
+
+    bag = model("bag")
+    watched = Watched(ClassifierConfig(word_dropout=0.9), V, C, UNK).train()
+    with random_from(torch.Generator().manual_seed(5)):
+        watched.loss(tokens, torch.tensor([0, 1, 2, 1]), mask)
+    assert (seen[0][~mask] == 0).all()
+    assert (seen[0][mask] == UNK).float().mean() > 0.5
+
+
+def test_two_passes_that_should_agree_are_both_counted() -> None:
+    """Without dropout they do agree, so nothing is added."""
+    tokens, mask = batch()
+    labels = torch.tensor([0, 1, 2, 1])
+    classifier = model("recurrent")
+    torch.testing.assert_close(
+        classifier.loss(tokens, labels, mask, 0.1, consistency=3.0), classifier.loss(tokens, labels, mask, 0.1)
+    )
