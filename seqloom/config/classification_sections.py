@@ -12,7 +12,6 @@ class LabelledDataConfig(Section):
     """Which labelled texts, cut into which tokens and batches."""
 
     FILES: ClassVar[tuple[str, ...]] = ("data", "valid_data", "tokenizer_file")
-    """The keys that name files, whose contents count and not the place."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = FILES
 
     data: Texts = Field(

@@ -12,6 +12,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    FILES: ClassVar[tuple[str, ...]] = ()
+    """Keys that name files, whose contents count and not the place."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ()
     """Keys that may be other ones when a run is gone on with."""
     SHORTHANDS: ClassVar[tuple[str, ...]] = ()

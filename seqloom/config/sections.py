@@ -12,7 +12,6 @@ class DataConfig(Section):
     """Which files, cut into which tokens and batches."""
 
     FILES: ClassVar[tuple[str, ...]] = ("src", "tgt", "data", "valid_src", "valid_tgt", "valid_data", "tokenizer_file")
-    """The keys that name files, whose contents count and not the place."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = (*FILES, "check")
 
     src: Texts = Field((), description="source files, one sentence a line; ${NAME} is read from the environment")

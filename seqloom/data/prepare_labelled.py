@@ -16,12 +16,18 @@ from seqloom.data.hold_out import Say, hold_out, usable
 from seqloom.data.labels import MAX_LABEL_LENGTH, MAX_LABELS, Labels
 from seqloom.data.prepared_folder import digest, is_ours, key_of, making, read_about, write_about
 from seqloom.data.readers import Example, PairFiles, origin
-from seqloom.data.tokenizers import TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
+from seqloom.data.tokenizers import MAX_FILE_BYTES, TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
 from seqloom.errors import DataError, ModelFolderError, listed, shown
+from seqloom.files import read_bytes
 
 STORE_VERSION = 1
 
 SIDES = "text", "label"
+
+VOCABULARIES = "text.model", "labels.json"
+
+COUNTED = {"train_texts", "valid_texts", "train_tokens", "dropped", "held_out"}
+"""What a prepared.json tells and a model's config.json repeats."""
 
 FEWEST_TEXTS = 2
 """Of a label, on average: labels that are nearly all different are no labels."""
@@ -106,7 +112,7 @@ def prepare_labelled(config: LabelledDataConfig, folder: Path, say: Say) -> Prep
     prepared = _open(folder, key)
     if prepared is None:
         if is_ours(folder):
-            say("The data or its settings have changed since it was prepared: preparing it again.")
+            say("The prepared data is damaged, or is of other files or settings: preparing it again.")
         with making(folder) as new, open(new / "dropped.tsv", "w", encoding="utf-8") as log:
             about = _write_all(config, train, valid, new, log, folder / "dropped.tsv", say)
             write_about(new, {"key": key, **contents, **about})
@@ -135,13 +141,18 @@ def _open(folder: Path, key: str) -> PreparedTexts | None:
     """What was prepared from the same contents, if it is there and whole."""
     try:
         about = read_about(folder, key)
-        if about is None:
+        if about is None or not about.keys() >= COUNTED:
             return None
+        contents = [read_bytes(folder / name, MAX_FILE_BYTES) for name in VOCABULARIES]
+        if [digest(content) for content in contents] != about["vocabularies"]:
+            return None
+        tokenizer, labels = load_tokenizer(contents[0]), Labels.from_bytes(contents[1], VOCABULARIES[1])
+        sizes = tokenizer.vocab_size, len(labels)
         return PreparedTexts(
-            Corpus(folder / "train"),
-            Corpus(folder / "valid"),
-            load_tokenizer(folder / "text.model"),
-            Labels.from_bytes((folder / "labels.json").read_bytes(), str(folder / "labels.json")),
+            Corpus(folder / "train", sizes),
+            Corpus(folder / "valid", sizes),
+            tokenizer,
+            labels,
             Reading(about["settings"]["lowercase"], about["settings"]["label_until"]),
             key,
             about,
@@ -168,8 +179,9 @@ def _write_all(
     train_texts, valid_texts = (LabelledTexts(part, reading) for part in parts)
     say("Learning the vocabulary ...")
     tokenizer = _tokenizer(config, train_texts)
-    (folder / "text.model").write_bytes(tokenizer.to_bytes())
-    (folder / "labels.json").write_bytes(labels.to_bytes())
+    contents = tokenizer.to_bytes(), labels.to_bytes()
+    for name, content in zip(VOCABULARIES, contents, strict=True):
+        (folder / name).write_bytes(content)
     stores, lost = {}, {}
     for name, files, texts in (("train", train, train_texts), ("valid", valid or train, valid_texts)):
         dropped = Dropped(log)
@@ -189,6 +201,7 @@ def _write_all(
         f"{tokenizer.vocab_size:,} pieces, {len(labels):,} labels: {listed(labels.names)}."
     )
     return {
+        "vocabularies": [digest(content) for content in contents],
         "train_texts": len(stores["train"]),
         "valid_texts": len(stores["valid"]),
         "train_tokens": stores["train"].src.tokens.size,

@@ -13,7 +13,7 @@ from torch import nn
 from seqloom.config import ClassifierConfig, ClassifierTraining, LabelledDataConfig, Section
 from seqloom.data.batch import LabelledBatch, collate_labelled
 from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches, sample_rows
-from seqloom.data.prepare_labelled import PreparedTexts, labelled_key, prepare_labelled, read_labelled
+from seqloom.data.prepare_labelled import COUNTED, PreparedTexts, labelled_key, prepare_labelled, read_labelled
 from seqloom.data.tokenizers import PAD, pad
 from seqloom.metrics.classification import Report, report
 from seqloom.models.classifier import Classified, Classifier
@@ -110,10 +110,9 @@ class ClassifyText(Task):
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         about, files = self.setup.describe()
         if self._prepared is not None:
-            kept = ("train_texts", "valid_texts", "train_tokens", "dropped", "held_out")
             about["data"] = {
                 "fingerprint": self._prepared.key,
-                **{key: self._prepared.about[key] for key in kept},
+                **{key: value for key, value in self._prepared.about.items() if key in COUNTED},
             }
         return about, files
 

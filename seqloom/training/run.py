@@ -207,9 +207,11 @@ def _train(
 
 def _recipe(config: Section) -> dict[str, Any]:
     """The settings that a model does not state itself, but for the files of this machine that the data was in."""
-    recipe = config.model_dump(mode="json", include={"data", "training"})
-    recipe["data"] = {key: value for key, value in recipe["data"].items() if key not in DataConfig.FILES}
-    return recipe
+    return {
+        name: section.model_dump(mode="json", exclude=set(section.FILES))
+        for name, section in config
+        if name in ("data", "training")
+    }
 
 
 def _with_model(

@@ -103,8 +103,17 @@ def test_it_is_prepared_once(prepare: Prepare, said: list[str]) -> None:
     again = prepare(LINES, batch_tokens=31)  # how batches are cut does not matter
     assert said == []
     other = prepare(LINES, max_length=100)
-    assert said[0] == "The data or its settings have changed since it was prepared: preparing it again."
+    assert said[0] == "The prepared data is damaged, or is of other files or settings: preparing it again."
     assert other.key != again.key
+
+
+@pytest.mark.parametrize("name", ["labels.json", "text.model", "prepared.json", "train/tgt.bin"])
+def test_what_is_damaged_is_prepared_again(name: str, prepare: Prepare, said: list[str], tmp_path: Path) -> None:
+    prepare(LINES)
+    (tmp_path / "data" / name).write_bytes(b"\xff" * (tmp_path / "data" / name).stat().st_size)
+    said.clear()
+    assert len(prepare(LINES).train) > 80
+    assert said[0].startswith("The prepared data is damaged")
 
 
 def test_the_key_is_that_of_the_contents(prepare: Prepare, tmp_path: Path) -> None:
