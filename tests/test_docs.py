@@ -181,13 +181,17 @@ def write_files(folder: Path) -> None:
     (folder / "test.domains").write_text("shop\nschool\n" * 10, encoding="utf-8")
     (folder / "notes.zh").write_text("我喜欢茶。\n\n他买书。她买花。\n", encoding="utf-8")
     (folder / "starts.en").write_text("I like\n\nHe \n", encoding="utf-8")
+    for name, chosen in {"labelled": pairs[40:], "labelled-valid": pairs[:20], "labelled-test": pairs[20:40]}.items():
+        text = "".join(f"{'good' if 'like' in en else 'bad'}\t{en}\n" for _, en in chosen)
+        (folder / f"{name}.tsv").write_text(text, encoding="utf-8")
+    (folder / "texts.txt").write_text("I like tea.\n\nHe buys books.\n", encoding="utf-8")
     (folder / "old.zh").write_bytes("我喜欢茶。\n".encode("gb18030"))
 
 
 def shrunk(config: Any) -> Any:
     """The config of a run that takes a moment; more steps stay more steps."""
-    small = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
-    model = {key: size for key, size in small.items() if key in type(config.model).model_fields}
+    model = {"d_model": 16, "d_ff": 16, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 1}
+    model |= {"hidden_size": 16, "filters": 8, "buckets": 64}
     training: dict[str, Any] = {
         "steps": 4 + (config.training.steps or 0) // 5000,
         "validate_every": 1000,
@@ -197,12 +201,18 @@ def shrunk(config: Any) -> Any:
         training["steps"] = None
     if config.training.budget:
         training["budget"] = 4 + config.training.budget / 1200
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"batch_tokens": 1024},
+        "model": model,
+        "training": {**training, "warmup": 1, "precision": "float32"},
+        "decoding": {"max_length": 8},
+    }
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"batch_tokens": 1024}),
-            "model": config.model.model_copy(update=model),
-            "training": config.training.model_copy(update={**training, "warmup": 1, "precision": "float32"}),
-            "decoding": config.decoding.model_copy(update={"max_length": 8}),
+            name: section.model_copy(
+                update={key: value for key, value in changes[name].items() if key in type(section).model_fields}
+            )
+            for name, section in config
         }
     )
 
@@ -415,7 +425,7 @@ def settings_of(config: type[Section]) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_setting_exists(page):
-    known = settings_of(TASKS["translate"].Config)
+    known = set().union(*(settings_of(task.Config) for task in TASKS.values()))
     sections = "|".join(TASKS["translate"].Config.model_fields)
     code = " ".join(inline_code(page))
     written = set(re.findall(rf"(?<![\w./-])(?:{sections})\.[a-z_]+(?![\w(])", code)) - {"model.safetensors"}
