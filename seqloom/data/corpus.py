@@ -365,9 +365,9 @@ def _in_threads(work: Callable[[ItemT], ResultT], items: Iterable[ItemT]) -> Ite
         pool.shutdown(cancel_futures=True)
 
 
-def require_pairs(corpus: Corpus, name: str, dropped: Dropped, what: str = "sentence pair") -> None:
+def require_pairs(corpus: Corpus, name: str, dropped: Dropped, what: str = "no usable sentence pair") -> None:
     """Raises DataError if nothing is left to work with."""
     if not len(corpus):
         files = " and ".join(chain.from_iterable(corpus.groups))
         lost = f" ({dropped})" if dropped.counts else ""
-        raise DataError(f"{files}: no usable {what}{lost}, expected a {name} corpus")
+        raise DataError(f"{files}: {what}{lost}, expected a {name} corpus")

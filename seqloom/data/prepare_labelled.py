@@ -191,7 +191,7 @@ def _write_all(
         lost[name] = dict(dropped.counts)
         if dropped.counts and config.strict:
             raise DataError(f"the {name} corpus has texts that would be dropped, and --strict was given: {dropped}")
-        require_pairs(store, "training" if name == "train" else "validation", dropped, "labelled text")
+        require_pairs(store, "training" if name == "train" else "validation", dropped, "no usable text")
         if dropped.counts:
             say(f"Dropped from the {name} corpus: {dropped}; all are named in {log_path}.")
     if not valid:

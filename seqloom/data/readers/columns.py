@@ -29,10 +29,10 @@ def require_columns(where: object, names: Sequence[str], options: Options) -> tu
     columns = find_columns(names, options)
     if columns is None:
         codes = " and ".join(filter(None, options.languages)) or "the codes of two languages"
-        expected = f"src and tgt, source and target, or {codes}"
+        expected = f"expected src and tgt, source and target, or {codes}"
         if options.columns != PAIRS:
-            expected = f"{options.columns.src[0]} and {options.columns.tgt[0]}"
-        raise DataError(f"{where}: has {listed(list(map(repr, names))) or 'nothing'}, expected {expected}")
+            expected = f"expected {options.columns.src[0]} and {options.columns.tgt[0]}"
+        raise DataError(f"{where}: has {listed(list(map(repr, names))) or 'nothing'}, {expected}")
     return columns
 
 

@@ -50,10 +50,10 @@ def read_csv(path: Path, options: Options) -> Iterator[Example]:
 
 def _wrong_columns(path: Path, names: list[str], options: Options) -> DataError:
     columns = options.columns
-    expected = "source and target alone, or a first line that names them src and tgt, or by their languages"
+    expected = "expected source and target alone, or a first line that names them src and tgt, or by their languages"
     if columns != PAIRS:
-        expected = f"a first line that names {columns.src[0]} and {columns.tgt[0]}"
-    return DataError(f"{path}:1: the columns are {listed(list(map(repr, names))) or 'empty'}; expected {expected}")
+        expected = f"expected a first line that names {columns.src[0]} and {columns.tgt[0]}"
+    return DataError(f"{path}:1: the columns are {listed(list(map(repr, names))) or 'empty'}; {expected}")
 
 
 def csv_languages(path: Path, options: Options) -> tuple[str, str]:
