@@ -1,5 +1,6 @@
 """All of a classifier but its weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,6 @@ class ClassifierSetup:
         """A new model with random weights."""
         return build_classifier(self.model, self.tokenizer.vocab_size, len(self.labels), UNK)
 
-    def encode(self, texts: list[str]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text; an empty one has none."""
         return self.tokenizer.encode([self.reading.text(text) for text in texts])

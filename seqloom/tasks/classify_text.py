@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,22 +12,20 @@ from torch import nn
 
 from seqloom.config import ClassifierConfig, ClassifierTraining, LabelledDataConfig, Section
 from seqloom.data.batch import LabelledBatch, collate_labelled
-from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batches, sample_rows
+from seqloom.data.batching import TrainingBatches, evaluation_batches, sample_rows
 from seqloom.data.prepare_labelled import COUNTED, PreparedTexts, labelled_key, prepare_labelled, read_labelled
-from seqloom.data.tokenizers import PAD, pad
 from seqloom.metrics.classification import Report, report
-from seqloom.models.classifier import Classified, Classifier
+from seqloom.models.classifier import Classifier, TransformerClassifier
 from seqloom.tasks.card import classifier_card, predict_command
 from seqloom.tasks.carry_over import carry_over
 from seqloom.tasks.classifier_setup import TOKENIZER, ClassifierSetup
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan
+from seqloom.tasks.predictions import BATCH_TOKENS, Prediction, classify
 from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 
 SAMPLES = 5
 """Validation texts shown with their answers, the same ones every time."""
-BATCH_TOKENS = 4096
-"""What is read together in a prediction, padding counted, unless told otherwise."""
 
 
 class ClassifyTextConfig(Section):
@@ -36,34 +34,6 @@ class ClassifyTextConfig(Section):
     data: LabelledDataConfig = LabelledDataConfig()
     model: ClassifierConfig = ClassifierConfig()
     training: ClassifierTraining = ClassifierTraining()
-
-
-class Prediction(NamedTuple):
-    """What a classifier says of one text."""
-
-    label: str
-    """The most probable one; empty for an empty text, of which nothing can be said."""
-    probability: float
-    probabilities: dict[str, float]
-    """Of all labels, the most probable one first."""
-    weights: list[tuple[str, float]] | None
-    """How much each word counted, adding up to 1; None where the model does not weigh words."""
-
-    def line(self, weights: bool) -> str:
-        """Label and probability with a tab between; then, if ``weights`` are wanted, ``word=weight`` of each word."""
-        if not self.label:
-            return ""
-        words = [f"{word}={weight:.3f}" for word, weight in self.weights or ()] if weights else []
-        return "\t".join([self.label, f"{self.probability:.4f}", *([" ".join(words)] if weights else [])])
-
-    def as_dict(self, weights: bool) -> dict[str, Any]:
-        """The same for programs."""
-        about = {name: round(value, 6) for name, value in self.probabilities.items()}
-        found = {"label": self.label, "probability": round(self.probability, 6), "probabilities": about}
-        return found | ({"weights": [[word, round(w, 6)] for word, w in self.weights or ()]} if weights else {})
-
-
-EMPTY = Prediction("", 0.0, {}, [])
 
 
 class ClassifyText(Task):
@@ -148,6 +118,9 @@ class ClassifyText(Task):
     def build_model(self) -> Classifier:
         return self.setup.build()
 
+    def stacks(self, model: nn.Module) -> list[nn.Module]:
+        return [model.encoder] if isinstance(model, TransformerClassifier) else []
+
     def training_batches(self) -> TrainingBatches:
         # Batch normalisation sees all texts of a batch: to part it would change what it learns.
         collate = partial(collate_labelled, whole=self.setup.model.normalization == "batch")
@@ -201,25 +174,4 @@ class ClassifyText(Task):
     ) -> Iterator[Prediction]:
         """The label of each text, whole however long it is; ``batch_tokens`` changes nothing but the speed."""
         assert isinstance(model, Classifier)
-        tokens = self.setup.encode(list(inputs))
-        rows = np.flatnonzero([len(ids) for ids in tokens])
-        lengths = np.array([len(ids) for ids in tokens], np.int64)
-        budget = max(batch_tokens, int(lengths.max(initial=1)))
-        answers = [EMPTY] * len(tokens)
-        device = next(model.parameters()).device
-        for chosen in plan_batches(lengths, lengths, budget, rows):
-            ids = torch.from_numpy(pad([tokens[row] for row in chosen])).to(device)
-            with torch.inference_mode():
-                found = model(ids, ids != PAD)
-            for row, answer in zip(chosen.tolist(), self._answers(found, [tokens[r] for r in chosen]), strict=True):
-                answers[row] = answer
-        yield from answers
-
-    def _answers(self, found: Classified, tokens: list[list[int]]) -> Iterator[Prediction]:
-        probabilities = found.logits.float().softmax(-1).tolist()
-        weights = [None] * len(tokens) if found.weights is None else found.weights.tolist()
-        for probs, ids, own in zip(probabilities, tokens, weights, strict=True):
-            ranked = dict(sorted(zip(self.setup.labels.names, probs, strict=True), key=lambda each: -each[1]))
-            label, probability = next(iter(ranked.items()))
-            words = None if own is None else list(zip(self.setup.tokenizer.pieces(ids), own[: len(ids)], strict=True))
-            yield Prediction(label, probability, ranked, words)
+        yield from classify(self.setup, model, inputs, batch_tokens)
