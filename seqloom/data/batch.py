@@ -118,7 +118,9 @@ class LabelledBatch:
     def parts(self, count: int) -> "list[LabelledBatch]":
         """Cuts the batch into at most ``count`` parts of like size and lengths, by rows in turn."""
         taken = [slice(start, None, count) for start in range(min(count, len(self.rows)))]
-        return [self] if self.whole else [LabelledBatch(self.tokens[t], self.labels[t], self.rows[t]) for t in taken]
+        if self.whole:
+            return [self] if len(self.rows) else []
+        return [LabelledBatch(self.tokens[t], self.labels[t], self.rows[t]) for t in taken]
 
     def to(self, device: torch.device) -> "LabelledBatch":
         tokens, labels = (tensor.to(device, non_blocking=True) for tensor in (self.tokens, self.labels))

@@ -27,6 +27,9 @@ from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
 SAMPLES = 5
 """Validation texts shown with their answers, the same ones every time."""
 
+OF_CLASSES = ("output.", "bag.", "table.", "bias")
+"""Beginnings of the names of weights that mean nothing to other classes."""
+
 
 class ClassifyTextConfig(Section):
     """All settings of a classifier."""
@@ -67,8 +70,11 @@ class ClassifyText(Task):
         )
 
     def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
-        vocabularies = ClassifierSetup.from_folder(origin).tokenizer, self.setup.tokenizer
-        say(carry_over(model, origin, {"embedding.weight": vocabularies}))
+        about = ClassifierSetup.from_folder(origin)
+        if about.labels.names != self.setup.labels.names:
+            weights = {name: w for name, w in origin.weights.items() if not name.startswith(OF_CLASSES)}
+            origin = replace(origin, weights=weights)
+        say(carry_over(model, origin, {"embedding.weight": (about.tokenizer, self.setup.tokenizer)}))
 
     def reconfigured(self, config: ClassifyTextConfig) -> "ClassifyText":
         return type(self)(replace(self.setup, model=config.model), self._prepared, config)

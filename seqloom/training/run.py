@@ -20,7 +20,7 @@ import torch
 from seqloom.config import Section, TrainingConfig
 from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
 from seqloom.files import links_out, read_json, write_text
-from seqloom.tasks.folder import read_config, read_model
+from seqloom.tasks.folder import ModelFolder, read_config, read_model
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
 from seqloom.training.budget import Budget
@@ -81,7 +81,7 @@ def _follow(
     task = task_class.prepare(config, folder / "data", display.say)
     dtype = getattr(torch, about["precision"])
     timeline = Timeline(**news["timeline"])
-    origin = read_model(Path(config.training.init_from)) if config.training.init_from and not found else None
+    origin = None if found else _origin(task_class, config.training)
     trainer = Trainer(
         task,
         config.training,
@@ -123,7 +123,7 @@ def _train(
             raise RunError(
                 f"{folder}: the data has changed since this run was started; start a new run in another folder"
             )
-    origin = read_model(Path(config.training.init_from)) if config.training.init_from and not found else None
+    origin = None if found else _origin(task_class, config.training)
     planning = bool(config.training.budget and not earlier and not replayed)
     if not earlier:
         plan = Plan(replayed["settings"], [f"as in {config.training.replay}"]) if replayed else Plan()
@@ -203,6 +203,19 @@ def _train(
             settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
             write_json(folder / "plan.json", {"settings": settings, "timeline": timeline.as_dict()})
     return summary(folder)
+
+
+def _origin(task_class: type[Task], training: TrainingConfig) -> ModelFolder | None:
+    """The trained model to start from, if there is one."""
+    if not training.init_from:
+        return None
+    origin = read_model(Path(training.init_from))
+    if origin.config["task"] != task_class.name:
+        raise ConfigError(
+            f"training.init_from: {origin.path} is a model for the task {shown(origin.config['task'])}, expected one "
+            f"for {task_class.name}"
+        )
+    return origin
 
 
 def _recipe(config: Section) -> dict[str, Any]:

@@ -32,6 +32,7 @@ COMMANDS = [
     "check",
     "train",
     "translate",
+    "predict",
     "evaluate",
     "score",
     "compare",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqloom.data.batch import collate
+from seqloom.data.batch import LabelledBatch, collate, collate_labelled
 from seqloom.data.tokenizers import BOS, EOS, PAD
 from tests.data.test_corpus import store
 
@@ -46,3 +46,49 @@ def test_the_parts_of_a_batch_are_its_rows_by_turns_and_as_wide(tmp_path, of):
             assert getattr(found, name).tolist() == getattr(whole, name)[part::of].tolist()
             assert getattr(found, name).shape[1] == getattr(whole, name).shape[1]
         assert found.rows.tolist() == rows[part::of].tolist()
+
+
+# --- texts with labels ---
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """The label is the one token of a target."""
+    return store(tmp_path, [("5 6 7", "2"), ("9", "0"), ("12 13", "1"), ("15 16", "2")])
+
+
+def test_a_text_has_its_label_and_no_end(labelled):
+    batch = collate_labelled(labelled, np.array([1, 0, 2]))
+    assert batch.tokens.tolist() == [[9, PAD, PAD], [5, 6, 7], [12, 13, PAD]]
+    assert batch.labels.tolist() == [0, 2, 1]
+    assert batch.mask.tolist() == [[True, False, False], [True] * 3, [True, True, False]]
+    assert (batch.num_targets, batch.padding, batch.positions) == (3, 3, 9)
+    assert batch.tokens.dtype == batch.labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 7])
+def test_the_parts_of_labelled_texts_are_rows_by_turns(labelled, of):
+    rows = np.array([3, 0, 2])
+    batch = collate_labelled(labelled, rows)
+    parts = batch.parts(of)
+    assert len(parts) == min(of, 3)
+    for number, part in enumerate(parts):
+        assert part.tokens.tolist() == batch.tokens[number::of].tolist()
+        assert part.labels.tolist() == batch.labels[number::of].tolist()
+        assert part.rows.tolist() == rows[number::of].tolist()
+        taken = collate_labelled(labelled, rows, slice(number, None, of))
+        assert taken.tokens.tolist() == part.tokens.tolist()
+
+
+def test_a_whole_batch_is_not_parted(labelled):
+    batch = collate_labelled(labelled, np.array([3, 0, 2]), whole=True)
+    assert batch.parts(2) == [batch]
+    nothing = collate_labelled(labelled, np.array([3]), slice(1, None, 2), whole=True)
+    assert nothing.parts(2) == []
+
+
+def test_labelled_texts_move_as_a_whole(labelled):
+    moved = collate_labelled(labelled, np.array([0]), whole=True).to(torch.device("meta"))
+    assert isinstance(moved, LabelledBatch)
+    assert {moved.tokens.device.type, moved.labels.device.type} == {"meta"}
+    assert moved.whole

@@ -161,6 +161,28 @@ def test_words_are_taken_over_from_a_trained_model(films: Path, trained: Callabl
     assert about["scores"]["valid"]["accuracy"] > 90
 
 
+def test_what_was_learnt_of_other_labels_is_left(
+    films: Path, trained: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (films / "train.tsv").read_text(encoding="utf-8").replace("pos\t", "a\t").replace("neg\t", "z\t")
+    (tmp_path / "other.tsv").write_text(text, encoding="utf-8")
+    said: list[str] = []
+    display = LineDisplay(Console(quiet=True))
+    monkeypatch.setattr(display, "say", said.append)
+    given = {
+        "data.data": str(tmp_path / "other.tsv"),
+        "training.steps": 2,
+        "training.init_from": str(trained("recurrent")),
+    }
+    train_session(tmp_path / "run", "classify_text", flags=given, display=display)
+    assert any("new and random: output.weight, output.bias" in line for line in said)
+
+
+def test_a_translator_is_no_start_for_a_classifier(films: Path, toy_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a model for the task translate, expected one for classify_text"):
+        train(tmp_path / "run", flags(films, "bag", **{"training.init_from": str(toy_run)}))
+
+
 # --- answering ---
 
 TEXTS = ["film 3 is great .", "", "film 4 is not lovely , it is dull .", "   ", "weak", "an unheard-of thing"]
