@@ -48,7 +48,14 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "training.ema": 0.99,
             "training.steps": 800,
         },
-        "recurrent": {"data.lowercase": True, "model.word_dropout": 0.1, "training.steps": 800},
+        "recurrent": {
+            **SMALL,
+            "model.wide": True,
+            "model.word_dropout": 0.1,
+            "training.weight_decay": 0.1,
+            "training.ema": 0.99,
+            "training.steps": 700,
+        },
     },
     "chnsenticorp": {
         "bag": {

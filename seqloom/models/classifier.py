@@ -87,11 +87,11 @@ class Classifier(nn.Module):
 class BagOfWords(Classifier):
     """Logistic regression: b + s * sum of a learnt row for each word and each sequence of words, / sqrt(their number).
 
+    Each counts once, however often it stands. Sequences of several words have no rows of their own but share
+    ``buckets`` by their hash (Joulin et al. 2017, section 2.2).
+
     The scale s is there for Adam, whose steps are as long for these rows as for the weights of a network: they are
     far fewer for each row, which only the texts that have it move.
-
-    Sequences of several words have no rows of their own but share ``buckets`` by their hash (Joulin et al.
-    2017, section 2.2).
     """
 
     HASH, PRIME = 1_000_003, (1 << 31) - 1
@@ -113,14 +113,17 @@ class BagOfWords(Classifier):
         return Classified(self.SCALE * total / real.sum(1, keepdim=True).sqrt() + self.bias, None)
 
     def features(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows of the table that a text has, [B, F], and which of them are real."""
+        """The rows of the table that a text has, [B, F], and which of them count: each once."""
         rows, real = [tokens], [mask]
         hashed = tokens
         for length in range(2, self.ngrams + 1):
             hashed = (hashed[:, :-1] * self.HASH + tokens[:, length - 1 :]) % self.PRIME
             rows.append(self.vocab_size + hashed % self.buckets)
             real.append(mask[:, length - 1 :])  # its last token is real, so all are
-        return torch.cat(rows, 1), torch.cat(real, 1)
+        found = torch.cat(rows, 1).masked_fill(~torch.cat(real, 1), -1).sort(1).values
+        first = torch.ones_like(found, dtype=torch.bool)
+        first[:, 1:] = found[:, 1:] != found[:, :-1]
+        return found.clamp(min=0), first & (found >= 0)
 
 
 class PooledClassifier(Classifier):

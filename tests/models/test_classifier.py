@@ -79,7 +79,7 @@ def test_a_bag_is_logistic_regression_on_its_words_and_pairs() -> None:
     logits = bag(tokens, mask).logits
     for row, length in enumerate(LENGTHS):
         ids = tokens[row, :length].tolist()
-        rows = ids + [V + (a * 1_000_003 + b) % ((1 << 31) - 1) % 23 for a, b in pairwise(ids)]
+        rows = sorted({*ids, *(V + (a * 1_000_003 + b) % ((1 << 31) - 1) % 23 for a, b in pairwise(ids))})
         expected = 10 * bag.table.weight[rows].sum(0) / len(rows) ** 0.5 + bag.bias
         torch.testing.assert_close(logits[row], expected)
 
@@ -90,8 +90,15 @@ def test_longer_sequences_of_words_are_told_apart_by_their_order() -> None:
     tokens = torch.tensor([[5, 6, 7, 8], [5, 6, 8, 7], [5, 6, 7, 8]])
     rows, real = bag.features(tokens, torch.tensor([[True] * 4, [True] * 4, [True, True, True, False]]))
     assert real.sum(1).tolist() == [9, 9, 6]  # 4 + 3 + 2, 3 + 2 + 1
-    assert len({*rows[0].tolist()} & {*rows[1].tolist()}) == 5  # four words and the first pair
-    assert {*rows[2][real[2]].tolist()} < {*rows[0].tolist()}
+    first, second, third = ({*found[counts].tolist()} for found, counts in zip(rows, real, strict=True))
+    assert len(first & second) == 5  # four words and the first pair
+    assert third < first
+
+
+def test_a_word_counts_once_however_often_it_stands() -> None:
+    bag = model("bag", ngrams=1)
+    once, twice = torch.tensor([[5, 6]]), torch.tensor([[5, 6, 5]])
+    torch.testing.assert_close(bag(twice, twice > 0).logits, bag(once, once > 0).logits)
 
 
 def test_the_order_of_words_is_all_the_same_to_a_bag_of_single_words() -> None:
