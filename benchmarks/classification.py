@@ -75,7 +75,14 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "training.ema": 0.99,
             "training.steps": 1000,
         },
-        "recurrent": {**SMALL, "data.batch_tokens": 4096, "training.steps": 600},
+        "recurrent": {
+            **SMALL,
+            "data.batch_tokens": 4096,
+            "model.wide": True,
+            "training.weight_decay": 0.3,
+            "training.ema": 0.99,
+            "training.steps": 700,
+        },
     },
 }
 
