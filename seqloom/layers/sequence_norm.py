@@ -1,8 +1,8 @@
 """Normalisation over sequences: over which of sentences, times and features mean and variance are taken.
 
-All take ``x`` [B, T, D] and ``mask`` [B, T], True at real positions; what stands at padding changes
-nothing, and padding stays what it is of no use. Each but RMSNorm computes, with a weight and a bias for each
-feature,
+All take ``x`` [B, T, D] and ``mask`` [B, T], True at real positions; what stands at padding changes nothing
+that is real, and what comes out there means nothing. Each but RMSNorm computes, with a weight and a bias for
+each feature,
 
     (x - mean) / sqrt(variance + eps) * weight + bias
 

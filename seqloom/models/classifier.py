@@ -129,7 +129,8 @@ class BagOfWords(Classifier):
 class PooledClassifier(Classifier):
     """Word vectors, what a network makes of them in their places, one vector of all, and its class.
 
-    ``width`` is that of the last vector; where there is no ``body``, the kind has one of its own.
+    ``width`` is that of the last vector. With ``wide``, the scores of a bag of words are added: Cheng et al. 2016,
+    "Wide & Deep Learning", section 3.3.
     """
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, unknown: int, width: int) -> None:
