@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.data.batch import Pairs
-from seqloom.data.batch import collate as collate_pairs
+from seqloom.data.batch import Pairs, collate
 from seqloom.data.corpus import ALL, Corpus
 from seqloom.errors import DataError
 
@@ -102,7 +101,7 @@ class TrainingBatches:
         batch_tokens: see ``plan_batches``.
         weights: how often an epoch sees the pairs of each group of the corpus; once, without.
         resample: (rows, seed, epoch) -> those pairs as the epoch sees them; as stored, without.
-        collate: makes a batch of some rows.
+        collate_with: makes a batch of some rows; without, one of sentence pairs.
     """
 
     def __init__(
@@ -112,14 +111,14 @@ class TrainingBatches:
         seed: int,
         weights: Sequence[float] | None = None,
         resample: Callable[[NDArray[np.int64], int, int], Pairs] | None = None,
-        collate: Collate = collate_pairs,
+        collate_with: Collate | None = None,
     ) -> None:
         self.corpus = corpus
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.weights = weights if weights is not None else [1.0] * len(corpus.groups)
         self.resample = resample
-        self.collate = collate
+        self.collate = collate_with or collate
         self.epoch = 0
         self.position = 0
         self._taken = ALL
@@ -205,10 +204,10 @@ def sample_rows(count: int, at_most: int | None) -> NDArray[np.int64]:
 
 
 def evaluation_batches(
-    corpus: Corpus, batch_tokens: int, rows: NDArray[np.int64], collate: Collate = collate_pairs
+    corpus: Corpus, batch_tokens: int, rows: NDArray[np.int64], collate_with: Collate = collate
 ) -> Iterator[Any]:
     """The pairs ``rows`` of a corpus once each, short ones first."""
     src, tgt = corpus.src.lengths + 1, corpus.tgt.lengths + 1
     budget = max(batch_tokens, int(max(src[rows].max(initial=1), tgt[rows].max(initial=1))))
     for chosen in plan_batches(src, tgt, budget, rows):
-        yield collate(corpus, chosen)
+        yield collate_with(corpus, chosen)

@@ -131,7 +131,7 @@ class ClassifyText(Task):
         # Batch normalisation sees all texts of a batch: to part it would change what it learns.
         collate = partial(collate_labelled, whole=self.setup.model.normalization == "batch")
         training, batch_tokens = self.config.training, self.config.data.batch_tokens
-        return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate=collate)
+        return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate_with=collate)
 
     def where(self, batch: LabelledBatch) -> list[str]:
         return [self.prepared.train.where(int(row)) for row in batch.rows]
