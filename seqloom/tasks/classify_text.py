@@ -136,7 +136,9 @@ class ClassifyText(Task):
     def where(self, batch: LabelledBatch) -> list[str]:
         return [self.prepared.train.where(int(row)) for row in batch.rows]
 
-    def loss(self, model: nn.Module, batch: LabelledBatch, random: torch.Generator | None = None) -> Loss:
+    def loss(
+        self, model: nn.Module, batch: LabelledBatch, random: torch.Generator | None = None, progress: float = 0.0
+    ) -> Loss:
         assert isinstance(model, Classifier)
         training = self.config.training
         how = training.label_smoothing, training.consistency, random
