@@ -56,6 +56,7 @@ NOT_RUN = {
     "activate": "acts on a person's shell",
     "tensorboard": "is a server that does not end",
     "--device cuda": "needs a GPU",
+    "lab all": "measures for minutes; the tests of lab/ make the quick pages",
     "torchrun": "starts processes of its own, as the tests of training/distributed.py do",
 }
 # Options of other programs.
@@ -416,7 +417,7 @@ def test_the_command_line_page_has_every_option_of_every_command(known_options):
 def settings_of(config: type[Section]) -> set[str]:
     known = {"model.num_layers"}
     for name, field in config.model_fields.items():
-        variants = MODEL_CONFIGS.values() if name == "model" else [field.annotation]
+        variants = [field.annotation] if isinstance(field.annotation, type) else MODEL_CONFIGS.values()
         for variant in variants:
             assert isinstance(variant, type)
             known |= {f"{name}.{key}" for key in variant.model_fields}
@@ -486,7 +487,8 @@ def run_folder(tmp_path_factory):
 
 def test_the_fields_of_the_log_are_as_documented(run_folder):
     written = {key for line in (run_folder / "log.jsonl").read_text().splitlines() for key in json.loads(line)}
-    assert set(first_column(section("docs/log.md", "log.jsonl"))) == written
+    of_several = {"exchange"}
+    assert set(first_column(section("docs/log.md", "log.jsonl"))) == written | of_several
 
 
 def shape(line: str) -> str:

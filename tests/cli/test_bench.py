@@ -167,7 +167,7 @@ def test_the_options_are_those_of_train() -> None:
     assert set(FLAGS) <= set(theirs) & set(ours)
     shared = set(theirs) & set(ours) - {"run", "threads", "json_"}
     assert {theirs[name].annotation == ours[name].annotation for name in shared} == {True}
-    own = {"steps", "budget", "replay", "seed", "strict"}
+    own = {"steps", "budget", "replay", "repeat", "seed", "strict"}
     assert set(theirs) - set(ours) == own
 
 

@@ -189,7 +189,7 @@ MANY = [(f"{i} 7", "" if i % 11 == 3 else f"{i} 8 9") for i in range(53)]
 def test_what_is_stored_depends_neither_on_the_threads_nor_on_the_chunks(tmp_path, monkeypatch, cores, chunk):
     lists = Numbers().encode([text for text, other in MANY if other])
     monkeypatch.setattr(corpus_module, "CHUNK", chunk)
-    monkeypatch.setattr(corpus_module, "_cores", lambda: cores)
+    monkeypatch.setattr(corpus_module, "cores", lambda: cores)
     examples = [(int(i > 30), Example(*pair, i + 1)) for i, pair in enumerate(MANY)]
     log = io.StringIO()
     dropped = Dropped(log)
@@ -218,7 +218,7 @@ def test_what_is_stored_depends_neither_on_the_threads_nor_on_the_chunks(tmp_pat
 
 def test_chunks_are_tokenized_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "CHUNK", 1)
-    monkeypatch.setattr(corpus_module, "_cores", lambda: 2)
+    monkeypatch.setattr(corpus_module, "cores", lambda: 2)
     meeting = threading.Barrier(2, timeout=20)
 
     class Sociable(Numbers):
@@ -232,7 +232,7 @@ def test_chunks_are_tokenized_side_by_side(tmp_path, monkeypatch):
 
 def test_no_more_is_read_ahead_than_can_be_tokenized(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_module, "CHUNK", 1)
-    monkeypatch.setattr(corpus_module, "_cores", lambda: 2)
+    monkeypatch.setattr(corpus_module, "cores", lambda: 2)
     stored, ahead = [0], []
 
     def examples() -> Iterator[tuple[int, Example]]:
@@ -248,7 +248,7 @@ def test_no_more_is_read_ahead_than_can_be_tokenized(tmp_path, monkeypatch):
 @pytest.mark.parametrize("where", ["reading", "tokenizing"])
 def test_what_goes_wrong_ends_all_threads(tmp_path, monkeypatch, error, where):
     monkeypatch.setattr(corpus_module, "CHUNK", 1)
-    monkeypatch.setattr(corpus_module, "_cores", lambda: 3)
+    monkeypatch.setattr(corpus_module, "cores", lambda: 3)
 
     class Failing(Numbers):
         def encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -9,6 +9,7 @@ import torch
 from seqloom.decoding.coverage import coverage
 from seqloom.decoding.ranking import Ranking
 from seqloom.decoding.search import Search
+from seqloom.errors import UserError
 from tests.decoding.tables import Table, agree, everything, search
 from tests.layers.copied_weights import padding
 from tests.models.configs import small_model
@@ -86,7 +87,7 @@ def test_a_model_that_does_not_tell_its_attention_is_refused():
             state.record_attention = False
             return super().step(tokens, state)
 
-    with pytest.raises(ValueError, match="needs a model that tells its attention"):
+    with pytest.raises(UserError, match="needs a model that tells where it looks, and this one has no attention; set"):
         search(Silent(7), [0], ranking=Ranking(beta=0.1), src_mask=torch.ones(1, 5, dtype=torch.bool), eos=2)
 
 
