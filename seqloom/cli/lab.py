@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Measure a claim about Transformers, and write a page of it: table, plot and verdict.
 
-    Experiments: order, parallel, scaling.
+    Experiments: depth, heads, order, parallel, projection, scaling.
     """
     from seqloom.errors import UserError, did_you_mean
     from seqloom.lab.page import write_page
