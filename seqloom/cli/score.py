@@ -47,14 +47,14 @@ def command(
     """
     from seqloom.data.readers import read_pairs
     from seqloom.errors import UserError
-    from seqloom.pipeline.scoring import Total, score_pairs
+    from seqloom.pipeline.scoring import Total
 
     if json_ and (per_token or format_ is not Format.TEXT):
         raise UserError("--json prints one object about all pairs; leave it out to see each, with --format jsonl")
     translator = open_translator(run, device, engine, threads).towards(src_lang, tgt_lang)
     total = Total(translator.setup.longest_source)
     pairs = ((example.src, example.tgt) for example in read_pairs(src, tgt))
-    for scored in score_pairs(translator.setup, translator.engine, pairs, names=(f"{src}:", f"{tgt}:")):
+    for scored in translator.score_stream(pairs, names=(f"{src}:", f"{tgt}:")):
         total.add(scored)
         if json_:
             continue

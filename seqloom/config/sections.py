@@ -454,8 +454,9 @@ class DecodingConfig(Section):
     )
     max_length: int = Field(256, ge=1, le=65_535, description="longest output in tokens")
     min_length: int = Field(0, ge=0, le=65_535, description="shortest output in tokens")
-    max_length_ratio: float = Field(
-        0.0, ge=0, description="longest output as a multiple of the source's tokens, and 10 more; 0 for no such bound"
+    max_length_ratio: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto",
+        description="longest output as a multiple of the source's tokens, and 10 more; auto for what is far beyond the training data, 0 for no such bound",
     )
     min_length_ratio: float = Field(
         0.0, ge=0, le=10, description="shortest output as a multiple of the source's tokens"
@@ -506,6 +507,6 @@ class DecodingConfig(Section):
             )
         for key in ("length", "length_ratio"):
             least, most = getattr(self, f"min_{key}"), getattr(self, f"max_{key}")
-            if least > most and (key == "length" or most):
+            if most != "auto" and least > most and (key == "length" or most):
                 raise ValueError(f"min_{key} ({least}) is more than max_{key} ({most}), so that nothing is allowed")
         return self

@@ -11,11 +11,11 @@ def length_bounds(read: int, config: DecodingConfig, places: int | None = None, 
 
     Args:
         read: tokens of its source, with the end.
-        config: the settings.
+        config: the settings; a bound by the training data is one for those who know these.
         places: how many tokens the model can tell apart by their position; None for any number.
         forced: how many tokens the output's prefix may take.
     """
     longest = min(config.max_length, places or config.max_length)
-    if config.max_length_ratio:
+    if config.max_length_ratio and config.max_length_ratio != "auto":
         longest = min(longest, max(int(read * config.max_length_ratio) + ROOM, forced + ROOM))
     return longest, max(int(read * config.min_length_ratio), config.min_length)

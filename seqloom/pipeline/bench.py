@@ -134,7 +134,7 @@ def _cell(
     seconds: float,
 ) -> Cell:
     plain = {"sample": False, "diversity": 0.0, "mbr": "none", "beam": beam}
-    decoding = setup.decoding.model_copy(update=plain)
+    decoding = setup.bounded(setup.decoding).model_copy(update=plain)
     parts = [sentences[start : start + batch] for start in range(0, len(sentences), batch)]
     engine.search(parts[0], decoding)
     times: list[float] = []

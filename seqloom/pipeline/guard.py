@@ -71,7 +71,8 @@ class Searched:
     def again(self, rows: Sequence[int], settings: dict[str, Any]) -> list[Answer]:
         """All that a beam twice as wide finds for some within the usual length, with ``settings`` on top."""
         beam = min(WIDEST, 2 * max(self.decoding.beam, self.setup.decoding.beam))
-        longest = min(self.setup.length_ratio.high, self.decoding.max_length_ratio or math.inf)
+        asked = self.setup.bounded(self.decoding).max_length_ratio
+        longest = min(self.setup.length_ratio.high, asked or math.inf)
         changed = {"beam": beam, "mbr": "none", "max_length_ratio": longest, **settings}
         decoding = self.decoding.model_copy(update=changed)
         prefixes = [self.prefixes[row] for row in rows] if self.prefixes else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from seqloom.data.tokenizers import normalize
 from seqloom.errors import UserError
-from seqloom.tasks.engine import BATCH_TOKENS, Engine
+from seqloom.tasks.engine import Engine
 from seqloom.tasks.setup import TranslatorSetup
 
 SORTED_TOGETHER = 8192
@@ -101,8 +101,8 @@ def score_pairs(
     setup: TranslatorSetup,
     engine: Engine,
     pairs: Iterable[tuple[str, str]],
-    batch_tokens: int = BATCH_TOKENS,
-    names: tuple[str, str] = ("source ", "target "),
+    batch_tokens: int,
+    names: tuple[str, str],
 ) -> Iterator[Scored]:
     """Scores pairs of a source and its translation as they come, in their order and in bounded memory.
 

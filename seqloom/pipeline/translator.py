@@ -161,13 +161,26 @@ class Translator:
 
         Raises:
             UserError: if there are not as many of one as of the other, or one is not Unicode or too long.
+            ModelFolderError: if no number comes out of the model.
         """
         if isinstance(sources, str) or isinstance(targets, str):
             raise UserError("score() takes two lists of texts; put the texts into lists: score([source], [target])")
         if len(sources) != len(targets):
             raise UserError(f"{len(sources):,} sources and {len(targets):,} targets, expected one for each")
         checked = [[self._checked(text, number) for number, text in enumerate(side)] for side in (sources, targets)]
-        return list(score_pairs(self.setup, self.engine, zip(*checked, strict=True), batch_tokens))
+        return list(self.score_stream(zip(*checked, strict=True), batch_tokens=batch_tokens))
+
+    def score_stream(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        names: tuple[str, str] = ("source ", "target "),
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Iterator[Scored]:
+        """The same of any number of pairs as they come; ``names`` stand before the number of one that is too long."""
+        for scored in score_pairs(self.setup, self.engine, pairs, batch_tokens, names):
+            self._require_number(scored.log_prob)
+            yield scored
 
     def stream(
         self, lines: Iterable[str], *, prefixes: Iterable[str] | str | None = None, **options: Any
@@ -204,16 +217,19 @@ class Translator:
             )
             for rank in range(ranks)
         ]
-        if math.isnan(alternatives[0][1]):
-            raise ModelFolderError(
-                f"{self.path}: what the model calculates is not a number, so its weights are damaged or made up; "
-                f"take an older copy of the folder"
-            )
+        self._require_number(alternatives[0][1])
         flags, caught = (
             tuple(name for name in FAULTS if any(name in faults for faults in found))
             for found in ([each.flags for each in guarded], [each.caught for each in guarded])
         )
         return Translation(*alternatives[0], alternatives, len(answers), flags, caught, retry and bool(caught))
+
+    def _require_number(self, calculated: float) -> None:
+        if math.isnan(calculated):
+            raise ModelFolderError(
+                f"{self.path}: what the model calculates is not a number, so its weights are damaged or made up; "
+                f"take an older copy of the folder"
+            )
 
 
 @lru_cache(64)  # to check them takes longer than a step of a small model

@@ -47,7 +47,7 @@ def translate(
         batch_tokens: bounds what is translated together, and changes nothing but the speed.
         prefixes: what each translation starts with.
     """
-    decoding = decoding or setup.decoding
+    decoding = setup.bounded(decoding or setup.decoding)
     rows = [row for row, ids in enumerate(tokens) if ids]
     forced = None
     if prefixes:

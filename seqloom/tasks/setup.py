@@ -105,6 +105,12 @@ class TranslatorSetup:
         languages = self.languages if self.chosen else self.towards().languages
         return [self.src_tokenizer.id_of(Direction(*languages).tag)]
 
+    def bounded(self, decoding: DecodingConfig) -> DecodingConfig:
+        """The same settings, with what the training data say of lengths in the place of ``auto``."""
+        if decoding.max_length_ratio != "auto":
+            return decoding
+        return decoding.model_copy(update={"max_length_ratio": self.length_ratio.most})
+
     def targets(self, texts: Sequence[str]) -> list[list[int]]:
         """Each text as a model has to say it: its tokens, the end."""
         return [[*ids, EOS] for ids in self.tgt_tokenizer.encode(texts)]

@@ -117,15 +117,6 @@ def test_every_search_is_the_same_by_both(
     require_same(*(each.search(sentences(), decoding, n_best) for each in both))
 
 
-def test_company_and_order_change_nothing(both: tuple[TorchEngine, CTranslate2Engine]) -> None:
-    _, engine = both
-    decoding, given = DecodingConfig(beam=3, max_length=31), sentences()
-    alone = [engine.search([each], decoding, 2)[0] for each in given]
-    require_same(alone, engine.search(given, decoding, 2))
-    require_same(alone[::-1], engine.search(given[::-1], decoding, 2))
-    assert engine.search([], decoding) == []
-
-
 def test_scores_of_given_targets_are_the_same_by_both(both: tuple[TorchEngine, CTranslate2Engine]) -> None:
     sources, targets = sentences(), sentences((23, 1, 2, 19, 3, 17, 5, 13, 7, 11))
     assert both[1].cannot_score(sources, targets) == ""

@@ -126,8 +126,9 @@ def said(monkeypatch: pytest.MonkeyPatch) -> Said:
 def test_no_search_goes_on_for_ever(translator: Translator, said: Said) -> None:
     short = [line for line in LINES.values() if len(line) < SHORT]
     segments = sum(each.segments for each in translator.translate(short))
-    (_, first), *rungs = said
-    assert max(first) <= translator.setup.decoding.max_length + 1
+    (asked, first), *rungs = said
+    assert asked.max_length_ratio == translator.guard.ratio.most
+    assert max(first) <= asked.max_length_ratio * (translator.limit + 1) + ROOM + 1
     assert len(first) <= segments
     assert 0 < len(rungs) <= len(LADDER)
     for decoding, tokens in rungs:
@@ -135,6 +136,12 @@ def test_no_search_goes_on_for_ever(translator: Translator, said: Said) -> None:
         assert len(tokens) < len(first)
         assert decoding.max_length_ratio == translator.guard.ratio.high
         assert max(tokens) <= decoding.max_length_ratio * (translator.limit + 1) + ROOM + 1
+
+
+def test_the_usual_end_of_a_search_gives_way_to_one_that_is_asked_for(translator: Translator, said: Said) -> None:
+    for ratio in (0, 1.5):
+        translator.translate(["1 2"], guard="off", max_length_ratio=ratio)
+    assert [decoding.max_length_ratio for decoding, _ in said] == [0, 1.5]
 
 
 @pytest.mark.slow

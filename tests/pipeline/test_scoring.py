@@ -9,7 +9,7 @@ import pytest
 
 from seqloom.errors import UserError
 from seqloom.pipeline import scoring
-from seqloom.pipeline.scoring import Scored, Total, perplexity, score_pairs
+from seqloom.pipeline.scoring import Scored, Total, perplexity
 from seqloom.pipeline.translator import Translator, load
 
 
@@ -101,7 +101,7 @@ def test_pairs_are_scored_as_they_come(translator: Translator, monkeypatch: pyte
             read.append(number)
             yield "1 2", "ein zwo."
 
-    scores = score_pairs(translator.setup, translator.engine, pairs())
+    scores = translator.score_stream(pairs())
     next(scores)
     assert len(read) == 3  # of an endless file no more than a chunk is held
 
@@ -113,7 +113,7 @@ def test_a_text_that_is_far_too_long(translator: Translator) -> None:
         translator.score(["1", long], ["ein", "ein"])
     pairs = iter([("1", "ein"), ("1", long)])
     with pytest.raises(UserError, match=r"^b\.en:2: \d+,\d+ tokens"):
-        list(score_pairs(translator.setup, translator.engine, pairs, names=("a.zh:", "b.en:")))
+        list(translator.score_stream(pairs, names=("a.zh:", "b.en:")))
 
 
 def test_a_text_for_which_the_model_has_no_places(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,12 +240,14 @@ def test_weights_that_no_number_comes_of(toy_run: Path, tmp_path: Path, engine: 
     weights = {name: weight * 1e30 for name, weight in load_file(toy_run / "model" / "model.safetensors").items()}
     files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
     write_model(tmp_path / "huge", read_config(toy_run), files, weights)
-    with pytest.raises(ModelFolderError) as error:
-        load(tmp_path / "huge", engine=engine).translate(["1 2 3"])
-    assert str(error.value) == (
-        f"{tmp_path / 'huge'}: what the model calculates is not a number, so its weights are damaged or made up; "
-        f"take an older copy of the folder"
-    )
+    translator = load(tmp_path / "huge", engine=engine)
+    for calculate in (lambda: translator.translate(["1 2 3"]), lambda: translator.score(["1 2 3"], ["3 2"])):
+        with pytest.raises(ModelFolderError) as error:
+            calculate()
+        assert str(error.value) == (
+            f"{tmp_path / 'huge'}: what the model calculates is not a number, so its weights are damaged or made up; "
+            f"take an older copy of the folder"
+        )
 
 
 def test_a_safetensors_file_that_is_none(toy_run: Path, tmp_path: Path) -> None:
