@@ -31,8 +31,8 @@ MODELS: list[dict[str, Any]] = [
     {**RECURRENT, "cell": "gru", "bidirectional": False, "score": "additive"},
 ]
 
-TIE = 1e-5
-"""Hypotheses whose scores are this near are equally good, and rounding decides."""
+ROUNDING = 1e-5
+"""Of scores, relative; hypotheses whose scores are this near are equally good, and which is first is chance."""
 
 
 class Found(NamedTuple):
@@ -92,6 +92,6 @@ def test_neighbours_order_and_batches_change_nothing(found: Found, data: st.Data
 def _require_same(ours: list[Hypothesis], theirs: list[Hypothesis]) -> None:
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
-        assert one.score == pytest.approx(other.score, abs=1e-4)
-        equally_good = [each for each in theirs if abs(each.score - one.score) < TIE]
+        assert other.score == pytest.approx(one.score, rel=ROUNDING, abs=1e-4)
+        equally_good = [each for each in theirs if each.score == pytest.approx(one.score, rel=ROUNDING)]
         assert one.tokens in [other.tokens, *(each.tokens for each in equally_good)]
