@@ -1,11 +1,11 @@
 """Do memory, open files and speed stay as they are, for hours?
 
     python benchmarks/soak.py train [--hours 2] [--rows 8] [--set KEY=VALUE]
-    python benchmarks/soak.py translate RUN FILE [--lines 1000000] [--rows 8]
+    python benchmarks/soak.py translate RUN FILE [--lines 1000000] [--rows 8] [-- OPTION ...]
 
 A real `seqloom train` of Multi30k en-de, or a real `seqloom translate`, looked at from outside: resident memory and
 open files every few seconds, and what was done since. FILE is given again and again, each time with a number before
-its lines, so that none is there twice. Linux only.
+its lines, so that none is there twice; OPTIONs are those of `seqloom translate`. Linux only.
 
 Data: Multi30k en-de from ``$SEQLOOM_DATA`` (default ../shared/data).
 """
@@ -98,9 +98,9 @@ def soak_training(hours: float, rows: int, settings: list[str]) -> str:
         return table(watch(process, lambda: tokens_in(run / "log.jsonl"), 5.0), rows, "target tokens/s")
 
 
-def soak_translation(run: Path, file: Path, lines: int, rows: int) -> str:
+def soak_translation(run: Path, file: Path, lines: int, rows: int, options: list[str]) -> str:
     texts = list(read_lines(file))
-    command = [sys.executable, "-m", "seqloom", "translate", str(run)]
+    command = [sys.executable, "-m", "seqloom", "translate", str(run), *options]
     process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -139,14 +139,15 @@ def main() -> None:
     translate = commands.add_parser("translate")
     translate.add_argument("run", type=Path)
     translate.add_argument("file", type=Path)
+    translate.add_argument("options", nargs="*", metavar="OPTION")
     translate.add_argument("--lines", type=int, default=1_000_000)
     for each in (train, translate):
         each.add_argument("--rows", type=int, default=8)
-    options = parser.parse_args()
-    if options.command == "train":
-        print(soak_training(options.hours, options.rows, options.settings))
+    given = parser.parse_args()
+    if given.command == "train":
+        print(soak_training(given.hours, given.rows, given.settings))
     else:
-        print(soak_translation(options.run, options.file, options.lines, options.rows))
+        print(soak_translation(given.run, given.file, given.lines, given.rows, given.options))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from typing import Any
 from seqloom.config import DecodingConfig, Section, load_config
 from seqloom.data.tokenizers import normalize
 from seqloom.errors import ModelFolderError, UserError
+from seqloom.machine import give_back_memory
 from seqloom.pipeline.engines import NAMES, Name, Running, open_engine, open_ensemble
 from seqloom.pipeline.faults import FAULTS
 from seqloom.pipeline.guard import MODES, Guard, Guarded, Mode, Searched
 from seqloom.pipeline.scoring import Scored, score_pairs
 from seqloom.pipeline.segment import join, segment
-from seqloom.pipeline.streaming import as_they_come
+from seqloom.pipeline.streaming import MAX_AT_ONCE, as_they_come
 from seqloom.tasks.engine import BATCH_TOKENS, Engine
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
@@ -188,6 +189,8 @@ class Translator:
         """Translates lines as they come: many at once when they are waiting, one when it is alone."""
         for chunk in as_they_come(_with_prefixes(lines, prefixes)):
             yield from self.translate([line for line, _ in chunk], prefixes=[prefix for _, prefix in chunk], **options)
+            if len(chunk) == MAX_AT_ONCE:
+                give_back_memory()
 
     def _decoding(self, given: dict[str, Any], n_best: int) -> DecodingConfig:
         wanted = tuple((key, value, type(value)) for key, value in given.items() if value is not None)
