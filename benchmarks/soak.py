@@ -1,7 +1,7 @@
 """Do memory, open files and speed stay as they are, for hours?
 
     python benchmarks/soak.py train [--hours 2] [--rows 8] [--set KEY=VALUE]
-    python benchmarks/soak.py translate RUN FILE [--lines 1000000] [--rows 8] [-- OPTION ...]
+    python benchmarks/soak.py translate RUN FILE [--lines 1000000] [--rows 8] [OPTION ...]
 
 A real `seqloom train` of Multi30k en-de, or a real `seqloom translate`, looked at from outside: resident memory and
 open files every few seconds, and what was done since. FILE is given again and again, each time with a number before
@@ -101,9 +101,6 @@ def soak_training(hours: float, rows: int, settings: list[str]) -> str:
 def soak_translation(run: Path, file: Path, lines: int, rows: int, options: list[str]) -> str:
     texts = list(read_lines(file))
     command = [sys.executable, "-m", "seqloom", "translate", str(run), *options]
-    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
     count = 0
 
     def feed(into: IO[str]) -> None:
@@ -116,15 +113,18 @@ def soak_translation(run: Path, file: Path, lines: int, rows: int, options: list
         for _ in out:
             count += 1
 
-    threads = [
-        threading.Thread(target=feed, args=(process.stdin,)),
-        threading.Thread(target=read, args=(process.stdout,)),
-    ]
-    for thread in threads:
-        thread.start()
-    found = watch(process, lambda: count, 1.0)
-    for thread in threads:
-        thread.join()
+    with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        threads = [
+            threading.Thread(target=feed, args=(process.stdin,)),
+            threading.Thread(target=read, args=(process.stdout,)),
+        ]
+        for thread in threads:
+            thread.start()
+        found = watch(process, lambda: count, 1.0)
+        for thread in threads:
+            thread.join()
     if count != lines:
         sys.exit(f"{count:,} lines came out of {lines:,}")
     return table(found, rows, "lines/s")
@@ -139,15 +139,15 @@ def main() -> None:
     translate = commands.add_parser("translate")
     translate.add_argument("run", type=Path)
     translate.add_argument("file", type=Path)
-    translate.add_argument("options", nargs="*", metavar="OPTION")
     translate.add_argument("--lines", type=int, default=1_000_000)
     for each in (train, translate):
         each.add_argument("--rows", type=int, default=8)
-    given = parser.parse_args()
+    given, options = parser.parse_known_args()
     if given.command == "train":
+        train.parse_args(options)
         print(soak_training(given.hours, given.rows, given.settings))
     else:
-        print(soak_translation(given.run, given.file, given.lines, given.rows, given.options))
+        print(soak_translation(given.run, given.file, given.lines, given.rows, options))
 
 
 if __name__ == "__main__":

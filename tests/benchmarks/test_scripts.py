@@ -83,6 +83,22 @@ def test_the_last_whole_line_counts(script: ModuleType, tmp_path: Path) -> None:
     assert script.tokens_in(log) == 7
 
 
+@pytest.mark.parametrize("script", ["soak"], indirect=True)
+def test_as_many_lines_are_translated_as_asked_for(
+    script: ModuleType,
+    toy_run: Path,
+    toy_corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ("--lines", "1500", "--rows", 1, "--beam", 1)
+    shown = main(script, monkeypatch, capsys, "translate", toy_run, toy_corpus / "valid.xx", *given).splitlines()
+    megabytes = float(shown[2].split(" | ")[1].removesuffix(" MB"))
+    assert 0 < megabytes < 2000
+    with pytest.raises(SystemExit):
+        main(script, monkeypatch, capsys, "train", "--beam", 1)
+
+
 @pytest.mark.parametrize("script", ["processes"], indirect=True)
 def test_a_ring_sends_almost_all_twice(script: ModuleType) -> None:
     assert script.sent(1, 1_000) == 0
