@@ -16,10 +16,12 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seqloom.data.checks.chunks import Chunks
 from seqloom.data.readers import (
     COMPRESSIONS,
     READERS,
     Example,
+    Group,
     Options,
     PairFiles,
     named_languages,
@@ -82,6 +84,12 @@ def test_any_text_is_read_as_it_was_written(tmp_path_factory, lines, windows):
     assert list(read_lines(path)) == lines
 
 
+OLD_MAC = (
+    "its lines end in a carriage return alone, as on old Macs, expected a line feed; "
+    r"convert the file first, for example with `tr '\r' '\n'`"
+)
+
+
 def one_by_one(content: bytes, limit: int) -> Iterator[str]:
     """The lines of a file with their ends, by its definition; at last what is wrong with one."""
     number, offset = 1, len(content) - len(content.removeprefix(BOM))
@@ -90,7 +98,11 @@ def one_by_one(content: bytes, limit: int) -> Iterator[str]:
             yield f"{number}: the line is longer than {limit} bytes"
             return
         try:
-            yield raw.decode()
+            text = raw.decode()
+            if b"\r" in content[:-1] and b"\n" not in content:
+                yield f" {OLD_MAC}"
+                return
+            yield text
         except UnicodeDecodeError as error:
             yield f"{number}: byte {raw[error.start]:#04x} at offset {offset + error.start} is not valid"
             return
@@ -234,6 +246,17 @@ def test_the_longest_line_is_read_and_a_longer_one_named(path, monkeypatch, end)
     assert list(read_lines(write(path, b"a\n" + b"b" * 101 + end))) == ["a", "b" * 101]
     with pytest.raises(DataError, match=r":2: the line is longer than 101 bytes, expected a sentence; put each"):
         list(read_lines(write(path, b"a\n" + b"b" * 102 + end)))
+
+
+def test_lines_of_an_old_mac_are_no_single_line(path):
+    for content in (b"one\rtwo\r", b"one\rtwo", BOM + b"one\rtwo\rthree"):
+        with pytest.raises(DataError) as error:
+            list(read_lines(write(path, content)))
+        assert str(error.value) == f"{path}: {OLD_MAC}"
+        with pytest.raises(DataError, match="as on old Macs"):
+            list(Chunks([Group((path, path))]))
+    for content in (b"one\r", b"one\rtwo\n", b"\r\n", b"\r"):
+        assert len(list(read_lines(write(path, content)))) == 1
 
 
 def test_an_endless_line_does_not_fill_the_memory(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from seqloom.data.readers import Group, origin
 from seqloom.data.readers.compression import open_bytes
-from seqloom.data.readers.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES
+from seqloom.data.readers.lines import BLOCK_BYTES, BOM, MAX_LINE_BYTES, require_line_feeds
 from seqloom.errors import DataError
 
 CHUNK = 5_000
@@ -189,6 +189,8 @@ def _read_lines(facts: FileFacts) -> Iterator[_Line]:
                     f"{facts.path}:{facts.lines + 1}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a "
                     f"sentence; put each sentence on a line of its own"
                 )
+        if not facts.lines:
+            require_line_feeds(rest.decode("utf-8", "replace"), facts.path)
         if rest:  # more than one line only where all of the file is shorter than a byte order mark
             yield from _decode(rest.removesuffix(b"\n"), facts)
 

@@ -68,7 +68,19 @@ def _read_text(path: Path) -> Iterator[str]:
             yield from _decode_lines(block, path, number, offset)
             number += block.count(b"\n")
             offset += len(block)
-        yield from _decode_lines(rest, path, number, offset)
+        for text in _decode_lines(rest, path, number, offset):
+            if number == 1:
+                require_line_feeds(text, path)
+            yield text
+
+
+def require_line_feeds(content: str, path: Path) -> None:
+    """Refuses a file whose whole ``content`` is one line to us and several to who wrote it."""
+    if "\r" in content[:-1] and "\n" not in content:
+        raise DataError(
+            f"{path}: its lines end in a carriage return alone, as on old Macs, expected a line feed; "
+            f"convert the file first, for example with `tr '\\r' '\\n'`"
+        )
 
 
 def _decode_lines(block: bytes, path: Path, number: int, offset: int) -> Iterator[str]:
