@@ -16,6 +16,8 @@ class Section(BaseModel):
     """Keys that name files, whose contents count and not the place."""
     MAY_CHANGE: ClassVar[tuple[str, ...]] = ()
     """Keys that may be other ones when a run is gone on with."""
+    EARLIER_DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+    """What a key's default was in an earlier version, where that is no reason not to go on with a run."""
     SHORTHANDS: ClassVar[tuple[str, ...]] = ()
     """Keys that may be given and stand for others."""
 
@@ -23,6 +25,12 @@ class Section(BaseModel):
     def spelt_out(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """The settings ``given``, with those that they imply."""
         return dict(given)
+
+    def may_follow(self, key: str, before: Any) -> bool:
+        """Whether a run that was started with ``before`` may be gone on with as this section has it."""
+        if key in self.EARLIER_DEFAULTS and getattr(self, key) == type(self).model_fields[key].default:
+            return bool(before == self.EARLIER_DEFAULTS[key])
+        return key in self.MAY_CHANGE
 
     def implied(self) -> set[str]:
         """The keys whose values follow from others, so that a recipe need not state them."""

@@ -448,6 +448,8 @@ class TrainingConfig(Section):
 class DecodingConfig(Section):
     """How an answer is searched for."""
 
+    EARLIER_DEFAULTS: ClassVar[Mapping[str, Any]] = {"max_length_ratio": 0.0}
+
     beam: int = Field(4, ge=1, le=1000, description="hypotheses kept at each step; 1 is greedy search")
     length_penalty: float = Field(
         1.0, ge=0, le=10, description="alpha: a hypothesis scores sum of log-probabilities / length^alpha"

@@ -137,9 +137,10 @@ def _read_once(folder: Path, weights: bool) -> ModelFolder:
                 files[name] = read_bytes(path, MAX_FILE_BYTES)
                 found = hashlib.sha256(files[name]).hexdigest()
             if found != checksum:
-                raise ModelFolderError(
-                    f"{path}: is damaged, its checksum is not the one in config.json; copy the model folder again"
-                )
+                again = "copy the model folder again"
+                if (folder.parent / "run.json").is_file():
+                    again += ", or give the command again that trained it, which makes it anew from its checkpoints"
+                raise ModelFolderError(f"{path}: is damaged, its checksum is not the one in config.json; {again}")
         except OSError as error:
             raise ModelFolderError(
                 f"{path}: cannot be read ({error.strerror}); the model folder is not whole"

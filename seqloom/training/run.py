@@ -382,7 +382,7 @@ def _require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task],
         f"{name}.{key} was {before[name][key]!r} and is {value!r}"
         for name, section in config
         for key, value in section.model_dump(mode="json").items()
-        if key not in section.MAY_CHANGE and before[name][key] != value
+        if before[name][key] != value and not section.may_follow(key, before[name][key])
     ]
     if changed:
         raise RunError(

@@ -62,6 +62,13 @@ def test_a_setting_that_is_newer_than_the_run_had_its_default(golden: Path, sett
         run(golden, settings, training__ema=0.5)
 
 
+def test_a_default_that_has_changed_since_is_no_other_setting(golden: Path, settings: dict[str, Any]) -> None:
+    assert json.loads((golden / "run.json").read_text(encoding="utf-8"))["config"]["decoding"]["max_length_ratio"] == 0
+    assert "This run is finished (900 steps)" in run(golden, settings).said[-1]
+    with pytest.raises(RunError, match=r"decoding.max_length_ratio was 0.0 and is 1.5"):
+        run(golden, settings, decoding__max_length_ratio=1.5)
+
+
 def test_a_newer_folder_is_refused_with_what_to_do(golden: Path) -> None:
     path = golden / "model" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))

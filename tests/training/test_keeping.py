@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors import SafetensorError
 
-from seqloom.errors import RunError
+from seqloom.errors import ModelFolderError, RunError
 from seqloom.tasks.folder import read_model
 from seqloom.training.keeping import alone_in
 from tests.training.test_run import assert_same, last_weights, run, start, wait_for
@@ -109,6 +109,8 @@ def test_a_model_that_is_damaged_is_made_anew(
     else:
         content[-3] ^= 4
         weights.write_bytes(content[: -7 if harm == "truncated" else None])
+        with pytest.raises(ModelFolderError, match="or give the command again that trained it, which makes it anew"):
+            read_model(tmp_path / "run")
     said = run(tmp_path / "run", settings).said
     assert any("its next validation puts a model there" in line for line in said)
     assert read_model(tmp_path / "run").config["training"]["steps"] == 24
