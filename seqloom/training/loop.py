@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seqloom.config import TrainingConfig
 from seqloom.errors import DivergenceError
+from seqloom.machine import give_back_memory
 from seqloom.tasks.folder import ModelFolder, write_model
 from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
@@ -326,6 +327,7 @@ class Trainer:
             self.processes.tell({"worse_validations": self.progress.worse_validations})
         else:
             self.progress.worse_validations = self.processes.told()["worse_validations"]
+        give_back_memory()
 
     def _whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors put together for process 0, if they are in parts; then all processes have to ask."""
