@@ -5,19 +5,13 @@ Each section is a pydantic model whose field descriptions become the comments of
 file format, a model or a task; tasks say which sections they need.
 """
 
-from seqloom.config.classification_sections import ClassifierConfig, ClassifierTraining, LabelledDataConfig
+from seqloom.config.classification import ClassifierConfig, ClassifierTraining, LabelledDataConfig
+from seqloom.config.data import DataConfig
+from seqloom.config.decoding import DecodingConfig
 from seqloom.config.loading import load_config, recipe_text, section_settings
+from seqloom.config.model import MODEL_CONFIGS, AnyModelConfig, ModelConfig, NetworkConfig, RecurrentConfig
 from seqloom.config.section import Section
-from seqloom.config.sections import (
-    MODEL_CONFIGS,
-    AnyModelConfig,
-    DataConfig,
-    DecodingConfig,
-    ModelConfig,
-    NetworkConfig,
-    RecurrentConfig,
-    TrainingConfig,
-)
+from seqloom.config.training import TrainingConfig
 
 __all__ = [
     "MODEL_CONFIGS",

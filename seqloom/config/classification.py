@@ -1,11 +1,12 @@
-"""The settings of a classifier of texts; see :mod:`seqloom.config.sections`."""
+"""The settings of a classifier of texts."""
 
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from seqloom.config.data import BatchTokens, CharacterCoverage, MaxLength, ValidShare, VocabSize
 from seqloom.config.section import Section, Texts
-from seqloom.config.sections import TrainingConfig
+from seqloom.config.training import CheckpointEvery, LearningRate, Precision, TrainingConfig, ValidateEvery, Warmup
 
 
 class LabelledDataConfig(Section):
@@ -19,10 +20,8 @@ class LabelledDataConfig(Section):
         description="files of labelled texts: TSV with the label first, or CSV, JSONL, Parquet with label and text; ${NAME} is read from the environment",
     )
     valid_data: Texts = Field((), description="the same to validate with; without them a share is held out")
-    valid_share: float = Field(
+    valid_share: ValidShare = Field(
         0.1,
-        gt=0,
-        lt=0.5,
         description="share of the texts that is held out when no validation files are given (at most 2,000)",
     )
     label_until: str = Field(
@@ -36,19 +35,10 @@ class LabelledDataConfig(Section):
     tokenizer_file: Texts = Field(
         (), max_length=1, description="a vocabulary of yours instead: that of a model folder, or a SentencePiece model"
     )
-    vocab_size: int = Field(
-        20_000, ge=300, le=1_000_000, description="at most this many pieces; a small corpus gets fewer"
-    )
-    character_coverage: float = Field(
-        0.9998,
-        gt=0.5,
-        le=1,
-        description="share of the text whose characters get pieces of their own; rarer ones are spelt in bytes",
-    )
-    max_length: int = Field(
-        2048, ge=4, le=65_535, description="a text of so many tokens or more is not trained on, and shown"
-    )
-    batch_tokens: int = Field(1024, ge=8, description="bounds texts x padded length of a batch")
+    vocab_size: VocabSize = Field(20_000, description="at most this many pieces; a small corpus gets fewer")
+    character_coverage: CharacterCoverage = 0.9998
+    max_length: MaxLength = Field(2048, description="a text of so many tokens or more is not trained on, and shown")
+    batch_tokens: BatchTokens = Field(1024, description="bounds texts x padded length of a batch")
     strict: bool = Field(False, description="refuse a corpus in which a text would be dropped")
 
 
@@ -111,10 +101,8 @@ class ClassifierConfig(Section):
 class ClassifierTraining(TrainingConfig):
     """How the weights are found."""
 
-    learning_rate: float = Field(2e-3, gt=0, description="the highest rate that the schedule reaches")
-    warmup: int = Field(50, ge=0, description="updates over which the rate rises")
-    validate_every: int = Field(100, ge=1, description="updates between two validations")
-    checkpoint_every: int = Field(100, ge=1, description="updates between two checkpoints")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "float32", description="auto takes bfloat16 for matrix products where this processor is fast at it"
-    )
+    learning_rate: LearningRate = 2e-3
+    warmup: Warmup = 50
+    validate_every: ValidateEvery = 100
+    checkpoint_every: CheckpointEvery = 100
+    precision: Precision = "float32"
