@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from seqloom.lab.page import Page, Plot, Table, Text
-from seqloom.lab.projection import mirrored
-from seqloom.lab.toy import Tagger, learn
+from seqloom.lab.toy import Tagger, learn, mirrored
 
 VOCAB, LENGTH, WIDTH = 16, 12, 64
 STEPS, RATE, WARMUP = 400, 1e-3, 80

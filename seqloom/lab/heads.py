@@ -1,21 +1,16 @@
 """One head against many: looking at several places at once."""
 
 import statistics
+from functools import partial
 
-import torch
 from torch import Tensor
 
 from seqloom.lab.page import Page, Plot, Table, Text
-from seqloom.lab.toy import Rule, Tagger, accuracy, learn
+from seqloom.lab.toy import SEEDS, Rule, Tagger, accuracies, mirrored
 
 VOCAB, LENGTH, WIDTH = 6, 12, 64
-STEPS, SEEDS = 600, 3
+STEPS = 600
 HEADS = [1, 2, 4, 8]
-
-
-def one(tokens: Tensor) -> Tensor:
-    """Each place says what its mirror image holds."""
-    return tokens.flip(1)
 
 
 def two(tokens: Tensor) -> Tensor:
@@ -23,22 +18,18 @@ def two(tokens: Tensor) -> Tensor:
     return tokens.roll(1, 1) * VOCAB + tokens.flip(1)
 
 
-RULES: dict[str, Rule] = {"one place": one, "two places": two}
+RULES: dict[str, Rule] = {"one place": mirrored, "two places": two}
 
 
-def tried(rule: Rule, heads: int, seed: int, steps: int) -> float:
-    """The accuracy of one trained model."""
-    torch.manual_seed(seed)
-    model = Tagger(VOCAB**2, d_model=WIDTH, d_ff=4 * WIDTH, num_heads=heads, num_layers=1)
-    learn(model, rule, VOCAB, LENGTH, steps, rate=3e-3)
-    return accuracy(model, rule, VOCAB, LENGTH)
+def tagger(heads: int) -> Tagger:
+    return Tagger(VOCAB**2, d_model=WIDTH, d_ff=4 * WIDTH, num_heads=heads, num_layers=1)
 
 
 def heads(full: bool) -> Page:
     """The page; in full with four times the updates."""
     steps = STEPS * (4 if full else 1)
     found = {
-        name: [[tried(rule, count, seed, steps) for seed in range(1, SEEDS + 1)] for count in HEADS]
+        name: [accuracies(partial(tagger, count), rule, VOCAB, LENGTH, steps) for count in HEADS]
         for name, rule in RULES.items()
     }
     mean = {name: [statistics.mean(each) for each in values] for name, values in found.items()}

@@ -18,6 +18,24 @@ Rule = Callable[[Tensor], Tensor]
 CHECKED = 512
 """Sequences that a rule is tried on."""
 
+SEEDS = 3
+"""Of what is learnt several times."""
+
+
+def mirrored(tokens: Tensor) -> Tensor:
+    """Each place says what its mirror image holds."""
+    return tokens.flip(1)
+
+
+def before(tokens: Tensor) -> Tensor:
+    """Each place says what the place before it holds; the first says its own."""
+    return torch.cat([tokens[:, :1], tokens[:, :-1]], 1)
+
+
+def ring(tokens: Tensor) -> Tensor:
+    """The same, but the first says what the last one holds."""
+    return tokens.roll(1, 1)
+
 
 class Tagger(nn.Module):
     """A Transformer encoder that says a token at each place."""
@@ -77,3 +95,14 @@ def accuracy(model: nn.Module, rule: Rule, vocab: int, length: int) -> float:
     generator = torch.Generator().manual_seed(97)
     tokens = torch.randint(vocab, (CHECKED, length), generator=generator)
     return float((model(tokens).argmax(-1) == rule(tokens)).float().mean())
+
+
+def accuracies(build: Callable[[], nn.Module], rule: Rule, vocab: int, length: int, steps: int) -> list[float]:
+    """The accuracy of each of ``SEEDS`` models that were built and trained anew."""
+    found = []
+    for seed in range(1, SEEDS + 1):
+        torch.manual_seed(seed)
+        model = build()
+        learn(model, rule, vocab, length, steps, rate=3e-3)
+        found.append(accuracy(model, rule, vocab, length))
+    return found

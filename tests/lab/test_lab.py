@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from seqloom.lab import order, parallel
+from seqloom.lab import heads, order, parallel
 from seqloom.lab.page import Page, Table, Text, number, write_page
 from seqloom.lab.registry import LAB
 from seqloom.lab.scaling import measure
+from seqloom.lab.toy import SEEDS, accuracies, mirrored
 
 QUICK = {"order", "parallel", "scaling"}
 
@@ -49,6 +50,13 @@ def test_scores_vary_as_their_width() -> None:
 def test_only_encoders_are_blind() -> None:
     assert order.told_by_encoder("none") < order.BLIND < order.told_by_encoder("rotary")
     assert order.told_by_decoder("none", 1) < order.BLIND < order.told_by_decoder("none", 2)
+
+
+def test_each_model_is_built_and_trained_anew() -> None:
+    found, again = (accuracies(lambda: heads.tagger(2), mirrored, 5, 3, steps=20) for _ in range(2))
+    assert found == again
+    assert len(set(found)) == SEEDS
+    assert min(found) > 1 / 5
 
 
 def test_a_verdict_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
