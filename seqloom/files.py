@@ -120,6 +120,11 @@ def write_text(path: Path, text: str) -> None:
     os.replace(new, path)
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Writes a small file whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
 @contextmanager
 def lines_rewritten(path: Path, most: int) -> Iterator[tuple[Iterator[bytes], Callable[[bytes], object]]]:
     """The lines of a file with their ends, none with more than ``most`` bytes, and how to keep one of them.

@@ -53,7 +53,7 @@ def command(
     from seqloom.pipeline.distillation import Distillation
     from seqloom.training.loop import Stopped
     from seqloom.training.process import arrange
-    from seqloom.training.run import read_run
+    from seqloom.training.run_folder import read_run
     from seqloom.training.session import train_session
 
     if (src is None) != (ref is None):

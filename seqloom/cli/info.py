@@ -27,7 +27,7 @@ def command(
     about["exports"] = {each.variant: "proven" if each.proven else "not proven" for each in exports if each is not None}
     run_file = folder.path.parent / "run.json"
     if run_file.is_file():
-        from seqloom.training.run import read_run
+        from seqloom.training.run_folder import read_run
 
         started = read_run(run_file.parent) or {}
         about["run"] = {key: started.get(key, "") for key in ("precision", "environment", "config")}

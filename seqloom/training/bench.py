@@ -18,7 +18,7 @@ from seqloom.training.log import Display, clock
 from seqloom.training.measuring import Speed, measure_speed
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed, name_of
-from seqloom.training.run import read_run
+from seqloom.training.run_folder import read_run
 from seqloom.training.session import default_display, task_named
 
 SHARES = {

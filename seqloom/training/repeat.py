@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.errors import ConfigError, RunError
+from seqloom.files import write_json
 from seqloom.training.distributed import asked_for
-from seqloom.training.run import write_json
 
 SUMMARY = "repeat.json"
 

@@ -30,7 +30,7 @@ from seqloom.tasks.torch_engine import trained_model
 from seqloom.tasks.translate import Translate, TranslateConfig
 from seqloom.training import checkpoint
 from seqloom.training.log import RunLog
-from seqloom.training.run import read_run
+from seqloom.training.run_folder import read_run
 from tests.fuzz.fuzzing import CHANGES, EDITS, changed, edited, fuzz, require_sentence
 
 

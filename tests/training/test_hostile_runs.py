@@ -23,7 +23,7 @@ from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
 from seqloom.training import checkpoint
 from seqloom.training.log import LineDisplay, RunLog
-from seqloom.training.run import read_run, require_no_links
+from seqloom.training.run_folder import read_run, require_no_links
 from seqloom.training.session import train_session
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links need rights there")
