@@ -1,4 +1,4 @@
-"""Small models for tests, in sizes that no axis can be swapped in."""
+"""Small models and a batch for tests, in sizes that no axis can be swapped in."""
 
 import itertools
 from collections.abc import Iterable
@@ -6,32 +6,66 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from seqloom.config import ModelConfig
+from seqloom.config import MODEL_CONFIGS
 from seqloom.layers.blocks import RESIDUALS
 from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.linear import LINEARS
 from seqloom.layers.normalization import NORMALIZATIONS
 from seqloom.layers.positions import POSITIONS
-from seqloom.layers.scoring import PRODUCT_SCORES
-from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.layers.scoring import PRODUCT_SCORES, SCORES
+from seqloom.models.kinds import build
+from seqloom.models.recurrent import DECODERS
+from tests.layers.copied_weights import padding
+
+V, B, S, T = 29, 3, 7, 5
+
+SIZES: dict[str, dict[str, Any]] = {
+    "transformer": {"d_model": 34, "num_heads": 2, "d_ff": 53, "num_decoder_layers": 3, "norm": "post"},
+    "recurrent": {"d_model": 22, "num_decoder_layers": 2},
+}
+
+RECURRENT_PARTS: list[dict[str, Any]] = [
+    *({"decoder": name} for name in DECODERS),
+    {"decoder": "luong", "input_feeding": False},
+    *({"cell": name, "decoder": decoder} for name in ("rnn", "gru") for decoder in ("luong", "cho")),
+    *({"score": name} for name in SCORES if name != "bilinear"),
+    {"bidirectional": False},
+    {"bidirectional": False, "shared_cells": True, "num_encoder_layers": 2},
+    {"num_encoder_layers": 1, "num_decoder_layers": 3},
+    {"tied_embeddings": "none", "output_bias": True, "decoder": "bahdanau"},
+]
+"""Each part once, as settings."""
 
 
-def small_config(**settings: Any) -> ModelConfig:
-    sizes = {"d_model": 34, "num_heads": 2, "d_ff": 53, "num_encoder_layers": 2, "num_decoder_layers": 3, "dropout": 0}
+def small_config(kind: str = "transformer", **settings: Any) -> Any:
+    sizes = {"num_encoder_layers": 2, "dropout": 0, **SIZES[kind]}
     if settings.get("positions") == "rotary" or "num_kv_heads" in settings:  # pairs within a head, groups of heads
         sizes |= {"d_model": 60, "num_heads": 6}
-    return ModelConfig.model_validate({**sizes, "norm": "post", **settings})
+    return MODEL_CONFIGS[kind].model_validate({**sizes, **settings})
 
 
-def small_model(vocab: int = 29, seed: int = 1, **settings: Any) -> EncoderDecoder:
+def small_model(vocab: int = V, seed: int = 1, **settings: Any) -> Any:
     """A random float64 model whose biases and norms are not what they start as."""
     torch.manual_seed(seed)
-    model = EncoderDecoder(small_config(**settings), vocab, vocab).double().eval()
+    model = build(small_config(**settings), vocab, vocab).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.15)
     return model
+
+
+def small_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Source ids [B, S], their mask, target ids [B, T]; every row of another length."""
+    generator = torch.Generator().manual_seed(7)
+    src, tgt = (torch.randint(3, V, (B, length), generator=generator) for length in (S, T))
+    return src, padding(S, 4, 2), tgt
+
+
+def assert_equal(found: Tensor, expected: Tensor) -> None:
+    """Equal but for the order in which a product of another shape is summed."""
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def each_part() -> list[Any]:
@@ -43,6 +77,11 @@ def each_part() -> list[Any]:
     settings += [{"score": name} for name in PRODUCT_SCORES]
     settings += [{"num_kv_heads": number} for number in (1, 2)]
     return _cases(settings)
+
+
+def each_recurrent_part() -> list[Any]:
+    """Likewise of recurrent models."""
+    return _cases({"kind": "recurrent", **settings} for settings in RECURRENT_PARTS)
 
 
 def all_parts_together() -> list[Any]:

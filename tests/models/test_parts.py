@@ -19,7 +19,18 @@ from seqloom.layers.positions import POSITIONS
 from seqloom.layers.scoring import PRODUCT_SCORES
 from seqloom.models.encoder_decoder import EncoderDecoder
 from tests.layers.copied_weights import padding, places_of
-from tests.models.configs import all_parts_together, each_part, small_config, small_model
+from tests.models.configs import (
+    B,
+    S,
+    T,
+    V,
+    all_parts_together,
+    assert_equal,
+    each_part,
+    small_batch,
+    small_config,
+    small_model,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
 REGISTRIES: dict[str, Mapping[str, Any]] = {
@@ -30,14 +41,6 @@ REGISTRIES: dict[str, Mapping[str, Any]] = {
     "linear": LINEARS,
     "activation": ACTIVATIONS,
 }
-V, B, S, T = 29, 3, 7, 5
-
-
-def batch():
-    """Source ids, their mask, target ids and theirs."""
-    generator = torch.Generator().manual_seed(7)
-    src, tgt = (torch.randint(3, V, (B, length), generator=generator) for length in (S, T))
-    return src, padding(S, 4, 2), tgt, padding(3, T, 1)
 
 
 @pytest.mark.parametrize("field", REGISTRIES)
@@ -58,24 +61,24 @@ def test_the_page_lists_exactly_the_parts_there_are():
 @pytest.mark.parametrize("settings", all_parts_together())
 def test_any_parts_make_a_model(settings):
     """It sees no padding, no neighbour, nothing to come; it steps as it reads; all of it learns."""
-    src, mask, tgt, tgt_mask = batch()
+    src, mask, tgt = small_batch()
     model = small_model(**settings)
-    model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(tgt_mask), 0.1).backward()
+    model.loss(src, tgt, tgt.roll(-1, 1), mask, places_of(padding(3, T, 1)), 0.1).backward()
     idle = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert idle == []
     with torch.no_grad():
         logits = model(src, tgt, mask)
         for b, length in enumerate((S, 4, 2)):
             alone = model(src[b : b + 1, :length], tgt[b : b + 1, : b + 2])
-            torch.testing.assert_close(alone, logits[b : b + 1, : b + 2], rtol=1e-12, atol=1e-12)
+            assert_equal(alone, logits[b : b + 1, : b + 2])
         state = model.start(src, mask)
         steps = torch.stack([model.step(tgt[:, t], state) for t in range(T)], 1)
-    torch.testing.assert_close(steps, logits, rtol=1e-12, atol=1e-12)
+    assert_equal(steps, logits)
 
 
 @pytest.mark.parametrize("settings", each_part())
 def test_the_weights_by_name_are_the_whole_model(settings):
-    src, mask, tgt, _ = batch()
+    src, mask, tgt = small_batch()
     model, other = small_model(**settings, seed=1), small_model(**settings, seed=2)
     before = other(src, tgt, mask)
     saved = load(save({name: weight.detach() for name, weight in model.named_parameters()}))
@@ -113,7 +116,7 @@ def mirror(x):
 
 @pytest.mark.parametrize("name", POSITIONS)
 def test_word_order_is_seen_by_all_encodings_but_none(name):
-    src, _, tgt, _ = batch()
+    src, _, tgt = small_batch()
     model = small_model(positions=name)
     memory = model.encode(src)
     turned, mirrored = (model.encode(change(src)) for change in (turn, mirror))
@@ -147,7 +150,7 @@ def test_longer_than_any_sentence_seen(name):
 
 
 def test_grouped_queries_keep_fewer_keys():
-    src, mask, tgt, _ = batch()
+    src, mask, tgt = small_batch()
     model = small_model(num_kv_heads=2)
     state = model.start(src, mask)
     model.step(tgt[:, 0], state)
