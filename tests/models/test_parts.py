@@ -178,7 +178,7 @@ PLACES = {
 
 @pytest.mark.parametrize("setting", PLACES)
 def test_dropout_by_place(setting):
-    model = EncoderDecoder(small_config(**{setting: 0.5}), V, V)
+    model = EncoderDecoder(small_config("transformer", **{setting: 0.5}), V, V)
     found = set()
     for stack in (model.encoder, model.decoder):
         found |= {"embedding"} if stack.dropout.p else set()
