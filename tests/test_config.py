@@ -121,6 +121,8 @@ def test_all_mistakes_come_in_one_report(tmp_path):
         ("data.character_coverage=1.1", "--set: data.character_coverage is 1.1, expected at most 1.0"),
         ("training.steps=0.5", "--set: training.steps is 0.5, expected a whole number"),
         ("training.epochs=some", "--set: training.epochs is 'some', expected a number"),
+        ("decoding.max_length_ratio=long", "--set: decoding.max_length_ratio is 'long', expected a number or 'auto'"),
+        ("decoding.max_length_ratio=-1", "--set: decoding.max_length_ratio is -1, expected at least 0.0 or 'auto'"),
         ("training.learning_rate=nan", "--set: training.learning_rate is nan, expected a finite number"),
         ("training.clip=inf", "--set: training.clip is inf, expected a finite number"),
         ("training.betas=[0.9]", "--set: training.betas is [0.9], expected one value more"),

@@ -77,7 +77,7 @@ def load_config(
     try:
         config = cls.model_validate(values)
     except ValidationError as error:
-        mistakes.extend(_describe(cls, problem, origin, kinds) for problem in error.errors())
+        mistakes.extend(_once_each(_describe(cls, problem, origin, kinds) for problem in error.errors()))
     if mistakes:
         more = len(mistakes) - MAX_MISTAKES
         raise ConfigError("\n".join([*mistakes[:MAX_MISTAKES], *([f"and {more:,} more mistakes"] if more > 0 else [])]))
@@ -209,6 +209,15 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds
         return f"{where}{name} is {shown(repr(problem['input']))}, expected {expected}{hint and '; ' + hint}"
     expected = next((text for start, text in EXPECTED.items() if kind.startswith(start)), problem["msg"])
     return f"{where}{name} is {shown(repr(problem['input']))}, expected {expected.format(**context)}"
+
+
+def _once_each(sentences: Iterable[str]) -> list[str]:
+    """One sentence for a value that is none of several things, where pydantic has one for each."""
+    expected: dict[str, list[str]] = {}
+    for sentence in sentences:
+        said, _, right = sentence.partition(", expected ")
+        expected.setdefault(said, []).append(right)
+    return [f"{said}, expected {' or '.join(rights)}" if all(rights) else said for said, rights in expected.items()]
 
 
 def _hint(word: Any, known: Iterable[str]) -> str:

@@ -157,8 +157,10 @@ def whole(config: Path) -> Iterator[None]:
         raise ModelFolderError(f"{config}: {shown(error, 200)}; the folder is damaged") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ModelFolderError(f"{config}: {place}: {first['msg']}; the folder is damaged") from None
+        place, wrong = ".".join(map(str, first["loc"])), shown(first["msg"], 200)
+        if first["type"] == "union_tag_invalid":
+            place, wrong = "kind", f"{shown(first['ctx']['tag'])} is none of {first['ctx']['expected_tags']}"
+        raise ModelFolderError(f"{config}: {place}: {wrong}; the folder is damaged") from None
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelFolderError(
             f"{config}: {shown(repr(error), 200)} is missing or wrong; the folder is damaged"

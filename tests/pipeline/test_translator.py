@@ -250,6 +250,19 @@ def test_weights_that_no_number_comes_of(toy_run: Path, tmp_path: Path, engine: 
         )
 
 
+def test_a_kind_of_model_that_there_is_not(toy_run: Path, tmp_path: Path) -> None:
+    config = read_config(toy_run)
+    files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
+    for kind, named in (("mixer", "mixer"), ("a" * 10_000, "a" * 60 + "...")):
+        write_model(tmp_path / "other", {**config, "model": config["model"] | {"kind": kind}}, files, {})
+        with pytest.raises(ModelFolderError) as error:
+            load(tmp_path / "other")
+        assert str(error.value) == (
+            f"{tmp_path / 'other' / 'config.json'}: kind: {named} is none of 'transformer', 'recurrent'; "
+            f"the folder is damaged"
+        )
+
+
 def test_a_safetensors_file_that_is_none(toy_run: Path, tmp_path: Path) -> None:
     config = read_config(toy_run)
     write_model(tmp_path / "bad", config, {"src.model": b"no tokenizer"}, {"w": torch.zeros(1)})
