@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Measure a claim about Transformers, and write a page of it: table, plot and verdict.
 
-    Experiments: depth, heads, order, parallel, projection, scaling.
+    Experiments: depth, distance, fixed-code, heads, length, order, parallel, projection, scaling, small-data.
     """
     from seqloom.errors import UserError, did_you_mean
     from seqloom.lab.page import write_page

@@ -10,7 +10,7 @@ from seqloom.lab.page import Page, Plot, Table, Text
 from seqloom.lab.toy import Tagger, learn, mirrored
 
 VOCAB, LENGTH, WIDTH = 16, 12, 64
-STEPS, RATE, WARMUP = 400, 1e-3, 80
+STEPS, RATE, WARMUP = 1000, 1e-3, 300
 DEPTHS, DEEPER = [2, 4, 8, 16], [2, 4, 8, 16, 32]
 LAST = 20
 """Updates at the end whose losses are averaged."""

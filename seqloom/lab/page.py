@@ -1,6 +1,6 @@
 """A page of the lab: a question, what was measured as table and plot, and a verdict in two languages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -37,7 +37,7 @@ class Plot:
 
     x: str
     y: str
-    lines: dict[str, tuple[Sequence[float], Sequence[float]]]
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     """By name, places and values."""
     log_x: bool = False
     log_y: bool = False

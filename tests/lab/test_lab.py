@@ -5,19 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from seqloom.lab import heads, order, parallel
+from seqloom.cli import lab as command
+from seqloom.lab import heads, length, order, parallel
 from seqloom.lab.page import Page, Table, Text, number, write_page
 from seqloom.lab.registry import LAB
 from seqloom.lab.scaling import measure
 from seqloom.lab.toy import SEEDS, accuracies, mirrored
 
-QUICK = {"order", "parallel", "scaling"}
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = {"length", "order", "parallel", "scaling"}
 
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, Page]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "LENGTHS", [2, 3])
+        patch.setattr(length, "LENGTHS", [2, 3, 5, 7])
         return {name: LAB[name](False) for name in QUICK}
 
 
@@ -39,6 +42,19 @@ def test_a_page_is_whole(pages: dict[str, Page], name: str, tmp_path: Path) -> N
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     write_page(page, tmp_path, f"seqloom lab {name}", 1.5)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_every_experiment_is_documented() -> None:
+    documented = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs" / "lab.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert documented == list(LAB)
+    assert f"Experiments: {', '.join(LAB)}." in re.sub(r"\s+", " ", str(command.command.__doc__))
+
+
+def test_every_page_is_of_an_experiment() -> None:
+    pages = ROOT / "docs" / "lab"
+    linked = re.findall(r"\(lab/([a-z-]+)\.md\)", (ROOT / "docs" / "lab.md").read_text(encoding="utf-8"))
+    assert sorted(path.stem for path in pages.glob("*.md")) == sorted(linked)
+    assert set(linked) <= set(LAB)
 
 
 def test_scores_vary_as_their_width() -> None:

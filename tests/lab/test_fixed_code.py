@@ -1,0 +1,113 @@
+"""How quality against length is measured, and whether a decline is one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from seqloom.errors import UserError
+from seqloom.lab import fixed_code
+from seqloom.lab.fixed_code import (
+    COMMA,
+    DECODERS,
+    END,
+    SPECIAL,
+    Measured,
+    dictionary,
+    new_model,
+    sentences,
+    shares,
+    trend,
+)
+from seqloom.metrics.significance import resample
+
+
+def test_clauses_change_places_and_words_their_language() -> None:
+    means = dictionary()
+    places = set()
+    for src, tgt in zip(*sentences(31, 7, means), strict=True):
+        assert src[-1] == tgt[-1] == END
+        one, other = int((src == COMMA).nonzero()), int((tgt == COMMA).nonzero())
+        assert one + other == 7
+        places.add(one)
+        words = src[:-1]
+        assert tgt[:other].equal(means[words[one + 1 :] - SPECIAL] + SPECIAL)
+        assert tgt[other + 1 : -1].equal(means[words[:one] - SPECIAL] + SPECIAL)
+    assert places == {1, 2, 3, 4, 5, 6}
+
+
+def test_answers_are_compared_place_by_place() -> None:
+    targets = torch.tensor([[5, 2, 7, END]] * 4)
+    said = [[5, 2, 7], [5, 7, 2], [5], [4, 5, 2, 7]]
+    assert shares(said, targets).tolist() == [1, pytest.approx(1 / 3), pytest.approx(1 / 3), 0]
+
+
+def test_a_model_learns_the_shortest_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fixed_code, "LENGTHS", [2])
+    torch.manual_seed(1)
+    model = new_model(DECODERS["attention"])
+    fixed_code.learn(model, 120)
+    assert fixed_code.right(model.eval(), 2).mean() > 0.8
+
+
+def test_trends() -> None:
+    random = np.random.default_rng(3)
+    lengths = np.repeat(np.arange(2.0, 12.0), 13)
+    noise = random.normal(0, 5, len(lengths))
+    falling, level = trend(lengths, 80 - 4 * lengths + noise), trend(lengths, 80 + noise)
+    assert falling.slope == pytest.approx(-40, abs=5)
+    assert falling.low < falling.slope < falling.high < -30
+    assert falling.p == pytest.approx(1 / (fixed_code.RESAMPLINGS + 1))
+    assert falling.falls
+    assert level.low < 0 < level.high
+    assert level.p > 0.05
+    assert not level.falls
+    assert not trend(lengths, 4 * lengths + noise).falls
+
+
+def measured(fixed: float, attention: float) -> Measured:
+    """Qualities that change so for each word."""
+    lengths = np.repeat(np.array(fixed_code.LENGTHS, np.float64), 5)
+    noise = np.random.default_rng(1).normal(0, 1, len(lengths))
+    return Measured(
+        lengths, {"fixed code": 90 + fixed * lengths + noise, "attention": 90 + attention * lengths - noise}
+    )
+
+
+def test_means_by_length_lie_in_their_intervals() -> None:
+    found = measured(-3, 0)
+    rows = found.by_length([(2, 2), (4, 8)])
+    assert [(name, count) for name, count, _ in rows] == [("2", 5), ("4 to 8", 15)]
+    chosen = found.quality["fixed code"][(found.lengths >= 4) & (found.lengths <= 8)]
+    mean, low, high = rows[1][2]["fixed code"]
+    assert mean == pytest.approx(chosen.mean())
+    assert low < mean < high
+    sums = np.concatenate(list(resample(chosen[:, None], fixed_code.RESAMPLINGS)))
+    assert low == pytest.approx(np.quantile(sums / 15, 0.025), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "attention", "en", "zh"),
+    [
+        (-3, -0.5, "a decline that is significant", "显著下降"),
+        (0, 0, "no decline that is significant", "没有显著下降"),
+    ],
+)
+def test_the_verdict_follows_what_was_measured(
+    fixed: float, attention: float, en: str, zh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fixed_code, "made_up", lambda steps: measured(fixed, attention))
+    found = fixed_code.fixed_code(False)
+    assert en in found.verdict.en
+    assert zh in found.verdict.zh
+    assert ("attention loses less" in found.verdict.en) == (fixed < attention)
+    assert "Real captions are measured with `--full`" in found.done.en
+    assert len(found.tables) == len(found.plots) == 1
+
+
+def test_in_full_real_captions_are_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQLOOM_DATA", str(tmp_path))
+    monkeypatch.setattr(fixed_code, "made_up", lambda steps: pytest.fail("began"))
+    with pytest.raises(UserError, match="the experiment fixed-code learns from it; set SEQLOOM_DATA to the folder"):
+        fixed_code.fixed_code(True)
