@@ -1,7 +1,8 @@
 """How far back recurrent networks and a Transformer learn from, and remember: gradients and recall over distance."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,14 +17,21 @@ MARKS, FILLERS = 8, 8
 ASK = MARKS + FILLERS
 VOCAB = ASK + 1
 WIDTH, ROWS = 64, 64
-STEPS, MORE_STEPS, SEEDS = 1000, 4000, 3
+STEPS, ALONE, SEEDS = 1000, 300, 2
+"""Updates on all distances in turn, and on one alone, which sees it more often."""
+MORE = 4
+"""Times as many in full."""
 RATE, CLIP = 2e-3, 1.0
 DISTANCES = [1, 2, 4, 8, 16, 32, 64, 128]
-"""Those that are learnt, each as often as any other."""
+"""Those that are learnt."""
 BEYOND = [256]
 """One that is only tried."""
 RECALLED = 0.9
 """An accuracy that counts as remembering; guessing has 1 / MARKS."""
+
+
+VANISHED = 1e-3
+"""A share of the gradient that is as good as nothing."""
 
 
 class Reader(nn.Module):
@@ -69,12 +77,12 @@ def answers(model: nn.Module, tokens: Tensor) -> Tensor:
     return logits[:, -1, :MARKS]
 
 
-def learn(model: nn.Module, steps: int) -> None:
+def learn(model: nn.Module, steps: int, distances: Sequence[int]) -> None:
     """Trains by AdamW on batches of one distance each, drawn anew each time."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(steps):
-        tokens, marks = sequences(ROWS, DISTANCES[int(torch.randint(len(DISTANCES), ()))])
+        tokens, marks = sequences(ROWS, distances[int(torch.randint(len(distances), ()))])
         nn.functional.cross_entropy(answers(model, tokens), marks).backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
@@ -112,97 +120,129 @@ def gradient(model: nn.Module, distance: int) -> float:
     return float(found.grad[:, 0].norm(dim=-1).mean())
 
 
-def farthest(accuracies: list[float]) -> int:
-    """Up to which distance marks are recalled; 0 where not even over the shortest."""
-    reached = 0
-    for distance, accuracy in zip(DISTANCES + BEYOND, accuracies, strict=True):
-        if accuracy < RECALLED:
-            break
-        reached = distance
-    return reached
-
-
 def fading(model: nn.Module) -> list[float]:
     """The gradient over each distance, over that over the shortest."""
     norms = [gradient(model, distance) for distance in DISTANCES]
     return [norm / norms[0] for norm in norms]
 
 
-def at_last(found: dict[str, list[list[float]]]) -> dict[str, list[float]]:
-    """Of accuracies by distance for each seed, those over the longest distance that was learnt."""
-    return {name: [seed[len(DISTANCES) - 1] for seed in values] for name, values in found.items()}
+class Found(NamedTuple):
+    """What was found of one model with one seed, by distance; or of several seeds the mean or median."""
+
+    start: list[float]
+    """Gradients before the training."""
+    end: list[float]
+    """And after one on all distances."""
+    mixed: list[float]
+    """What is recalled then, also beyond."""
+    alone: list[float]
+    """What is recalled after a training on that distance and no other."""
+
+
+def measure(make: Callable[[], nn.Module], seed: int, times: int) -> Found:
+    """Trains one model on all distances, and one on each."""
+    torch.manual_seed(seed)
+    model = make()
+    start = fading(model)
+    learn(model, times * STEPS, DISTANCES)
+    mixed, alone = [recalled(model, far) for far in DISTANCES + BEYOND], []
+    end = fading(model)
+    for far in DISTANCES:
+        torch.manual_seed(seed)
+        model = make()
+        learn(model, times * ALONE, [far])
+        alone.append(recalled(model, far))
+    return Found(start, end, mixed, alone)
+
+
+def summed_up(found: Sequence[Found]) -> Found:
+    """Medians of the gradients, and means of what is recalled."""
+    start, end, mixed, alone = (list(zip(*each, strict=True)) for each in zip(*found, strict=True))
+    gradients = ([statistics.median(each) for each in column] for column in (start, end))
+    shares = ([statistics.mean(each) for each in column] for column in (mixed, alone))
+    return Found(*gradients, *shares)
+
+
+def farthest(accuracies: Sequence[float]) -> int:
+    """Up to which distance marks are recalled; 0 where not even over the shortest."""
+    reached = 0
+    for distance, accuracy in zip(DISTANCES + BEYOND, accuracies, strict=False):
+        if accuracy < RECALLED:
+            break
+        reached = distance
+    return reached
 
 
 def distance(full: bool) -> Page:
-    """The page; in full with four times the updates."""
-    steps = MORE_STEPS if full else STEPS
-    seeds = range(1, SEEDS + 1)
-    before: dict[str, list[list[float]]] = {name: [] for name in MODELS}
-    after: dict[str, list[list[float]]] = {name: [] for name in MODELS}
-    found: dict[str, list[list[float]]] = {name: [] for name in MODELS}
-    for name, make in MODELS.items():
-        for seed in seeds:
-            torch.manual_seed(seed)
-            model = make()
-            before[name].append(fading(model))
-            learn(model, steps)
-            after[name].append(fading(model))
-            found[name].append([recalled(model, far) for far in DISTANCES + BEYOND])
-
-    def middle(values: list[list[float]]) -> list[float]:
-        return [statistics.median(each) for each in zip(*values, strict=True)]
-
-    start, end = ({name: middle(values) for name, values in each.items()} for each in (before, after))
-    mean = {name: [statistics.mean(each) for each in zip(*values, strict=True)] for name, values in found.items()}
-    reach = {name: farthest(values) for name, values in mean.items()}
+    """The page; in full with more updates."""
+    times = MORE if full else 1
+    of_seeds = {name: [measure(make, seed, times) for seed in range(1, SEEDS + 1)] for name, make in MODELS.items()}
+    found = {name: summed_up(of) for name, of in of_seeds.items()}
+    start, end, mixed, alone = ({name: of[column] for name, of in found.items()} for column in range(4))
+    reach, reach_alone = ({name: farthest(of) for name, of in each.items()} for each in (mixed, alone))
     last = DISTANCES[-1]
     gated = [start[name][-1] for name in ("LSTM", "GRU")]
     as_taught = start["RNN"][-1] < min(gated) and max(gated) < start["Transformer"][-1]
-    remembers = reach["RNN"] < min(reach["LSTM"], reach["GRU"], reach["Transformer"])
+    first = reach_alone["RNN"] < min(far for name, far in reach_alone.items() if name != "RNN")
+    helped = any(reach_alone[name] < min(reach[name], last) for name in MODELS)
+    blind = [name for name in MODELS if reach[name] >= last and end[name][-1] < VANISHED]
 
-    def listed(values: dict[str, list[float]]) -> str:
+    def ends(values: Mapping[str, Sequence[float]]) -> str:
         return ", ".join(f"{name} {number(each[-1])}" for name, each in values.items())
 
-    reached = ", ".join(f"{name} {far}" for name, far in reach.items())
+    def reached(values: Mapping[str, int]) -> str:
+        return ", ".join(f"{name} {far}" for name, far in values.items())
+
     return Page(
         name="distance",
         title=Text("Gradients and memory over distance", "梯度与记忆随距离的变化"),
         question=Text(
-            "Textbooks say that in a recurrent network the gradient of what was read long ago vanishes, that the gates "
-            "of LSTM and GRU help, and that attention sees everything from one step away. Is that so at the start of a "
-            "training, at its end, and in what is remembered?",
-            "教科书说：循环网络中，很久以前读到的内容梯度会消失，LSTM 与 GRU 的门有所帮助，而注意力一步就能看到任何位置。"
-            "训练之初、训练之后以及实际的记忆，都是这样吗？",
+            "Textbooks say that in a recurrent network the gradient of what was read long ago vanishes, so that it is not "
+            "learnt from; that the gates of LSTM and GRU help; and that attention sees everything from one step away. Is "
+            "that so, and what is remembered?",
+            "教科书说：循环网络中，很久以前读到的内容梯度会消失，因而学不到；LSTM 与 GRU 的门有所帮助；注意力一步就能看到任何位置。"
+            "是这样吗？实际能记住多远？",
         ),
         done=Text(
             f"A sequence begins with one of {MARKS} marks; then come tokens of {FILLERS} other kinds, and at the end a "
-            f"question, at which the mark is to be said. One recurrent layer of {WIDTH} units (recurrent matrices orthogonal at the "
-            f"start, forget gates open), or a Transformer encoder of two layers, d_model {WIDTH}. {steps:,} updates of "
-            f"{ROWS} sequences by AdamW, rate {RATE:g} falling to zero, gradients clipped at {CLIP:g}; each batch has a "
-            f"distance drawn from 1 to {last}; {BEYOND[0]} was never trained on. Recall: the share of 512 new sequences, "
+            f"question, at which the mark is to be said. One recurrent layer of {WIDTH} units (recurrent matrices orthogonal "
+            f"at the start, the forget gates of the LSTM open), or a Transformer encoder of two layers, d_model {WIDTH}. "
+            f"Trained by AdamW, {ROWS} sequences a step, rate {RATE:g} falling to zero, gradients clipped at {CLIP:g}: on all "
+            f"distances from 1 to {last}, {times * STEPS:,} updates, each of one distance ({BEYOND[0]} is only tried); or on "
+            f"one alone, {times * ALONE:,} updates, which are more of that distance. Recalled: the share of 512 new sequences, "
             f"mean of {SEEDS} seeds; guessing has {1 / MARKS:.1%}. Gradient: norm of d loss / d mark's vector over each "
-            f"distance, over that over a distance of 1; of the loss of an answer drawn at random, because that of the right "
-            f"one is nearly zero after a training; median of the seeds.",
+            f"distance, over that over a distance of 1, before and after the training on all; of the loss of an answer drawn at "
+            f"random, because that of the right one is nearly zero after a training; median of the seeds.",
             f"序列以 {MARKS} 种标记之一开头，其后是 {FILLERS} 种填充词，最后是提问，此时要说出标记。一层 {WIDTH} 个单元的循环网络"
-            f"（循环矩阵初始为正交阵，遗忘门初始打开），或两层 Transformer 编码器，d_model {WIDTH}。AdamW {steps:,} 步，每步 {ROWS} 个序列，"
-            f"学习率 {RATE:g} 降到零，梯度裁剪到 {CLIP:g}；每批的距离从 1 到 {last} 中抽取，{BEYOND[0]} 从未训练过。"
-            f"记忆：512 个新序列上的正确率，{SEEDS} 个种子的平均，瞎猜为 {1 / MARKS:.1%}。"
-            f"梯度：损失对标记向量的梯度范数，除以距离为 1 时的值；训练后正确答案的损失几乎为零，所以用随机答案的损失；取各种子的中位数。",
+            f"（循环矩阵初始为正交阵，LSTM 的遗忘门初始打开），或两层 Transformer 编码器，d_model {WIDTH}。AdamW，每步 {ROWS} 个序列，"
+            f"学习率 {RATE:g} 降到零，梯度裁剪到 {CLIP:g}。或在 1 到 {last} 的所有距离上共训练 {times * STEPS:,} 步，每步一种距离（{BEYOND[0]} 只测不练）；"
+            f"或只在一种距离上训练 {times * ALONE:,} 步，该距离的步数更多。记忆：512 个新序列上的正确率，{SEEDS} 个种子的平均，瞎猜为 {1 / MARKS:.1%}。"
+            f"梯度：在所有距离上训练前后，损失对标记向量的梯度范数，除以距离为 1 时的值；"
+            f"训练后正确答案的损失几乎为零，所以用随机答案的损失；取各种子的中位数。",
         ),
         verdict=Text(
-            f"At the start, the gradient over {last} steps is, as a share of that over one: {listed(start)}, which "
-            f"{'is the order' if as_taught else 'is not the order'} of the textbooks; after the training: {listed(end)}. "
-            f"Trained on distances up to {last}, they recall at least {RECALLED:.0%} of the marks up to a distance of: "
-            f"{reached}, so that {'the plain RNN forgets first' if remembers else 'the plain RNN is not the first to forget'}.",
-            f"训练之初，{last} 步之外的梯度与一步之外的比：{listed(start)}，{'与' if as_taught else '并非'}教科书所说的次序{'一致' if as_taught else ''}；"
-            f"训练之后：{listed(end)}。训练的距离不超过 {last}，能答对至少 {RECALLED:.0%} 的最远距离：{reached}，"
-            f"{'简单的 RNN 最先遗忘' if remembers else '最先遗忘的并不是简单的 RNN'}。",
+            f"At the start, the gradient over {last} steps is, as a share of that over one: {ends(start)}, which is "
+            f"{'' if as_taught else 'not '}the order of the textbooks; and trained on one distance alone, they recall "
+            f"{RECALLED:.0%} of the marks up to a distance of: {reached(reach_alone)}, so that the plain RNN is "
+            f"{'' if first else 'not '}the first to fail. Trained on all distances, it is: {reached(reach)}"
+            f"{': short distances are stepping stones to long ones' if helped else ''}"
+            f"{f', and what is remembered need not show in the gradient, which is still as good as nothing in the {blind[0]}' if blind else ''} "
+            f"({ends(end)}).",
+            f"训练之初，{last} 步之外的梯度与一步之外的比：{ends(start)}，与教科书所说的次序"
+            f"{'一致' if as_taught else '不同'}；只在一种距离上训练时，能答对 {RECALLED:.0%} 的最远距离：{reached(reach_alone)}，"
+            f"最先失败的{'是' if first else '不是'}简单的 RNN。在所有距离上训练时：{reached(reach)}"
+            f"{'，短距离是通向长距离的台阶' if helped else ''}"
+            f"{f'；记得住的，梯度里未必看得见，{blind[0]} 的梯度仍几乎为零' if blind else ''}（{ends(end)}）。",
         ),
         tables=[
             Table(
-                ("distance", *(f"recalled, {name}" for name in MODELS)),
+                ("distance", *(f"recalled, {name}, {how}" for how in ("all distances", "alone") for name in MODELS)),
                 [
-                    (str(far), *(f"{mean[name][row]:.1%}" for name in MODELS))
+                    (
+                        str(far),
+                        *(f"{mixed[name][row]:.1%}" for name in MODELS),
+                        *(f"{alone[name][row]:.1%}" if far not in BEYOND else "" for name in MODELS),
+                    )
                     for row, far in enumerate(DISTANCES + BEYOND)
                 ],
             ),
@@ -213,25 +253,12 @@ def distance(full: bool) -> Page:
                     for row, far in enumerate(DISTANCES)
                 ],
             ),
-            Table(
-                ("seeds", *MODELS),
-                [
-                    (
-                        f"recalled over {last}, worst to best",
-                        *(f"{min(of):.1%} to {max(of):.1%}" for of in at_last(found).values()),
-                    )
-                ],
-            ),
         ],
         plots=[
-            Plot(
-                "distance",
-                "recalled",
-                {name: (DISTANCES + BEYOND, values) for name, values in mean.items()},
-                log_x=True,
-            ),
-            Plot("distance", "gradient, start", {n: (DISTANCES, values) for n, values in start.items()}, True, True),
-            Plot("distance", "gradient, end", {n: (DISTANCES, values) for n, values in end.items()}, True, True),
+            Plot("distance", "recalled, alone", {n: (DISTANCES, of) for n, of in alone.items()}, log_x=True),
+            Plot("distance", "recalled, all", {n: (DISTANCES + BEYOND, of) for n, of in mixed.items()}, log_x=True),
+            Plot("distance", "gradient, start", {n: (DISTANCES, of) for n, of in start.items()}, True, True),
+            Plot("distance", "gradient, end", {n: (DISTANCES, of) for n, of in end.items()}, True, True),
         ],
         sources=(
             "Bengio et al. 1994, Learning Long-Term Dependencies with Gradient Descent is Difficult",

@@ -117,8 +117,13 @@ class Trend(NamedTuple):
         """Whether it is a decline and no accident."""
         return self.slope < 0 and self.p < LEVEL
 
+    @property
+    def sure(self) -> str:
+        """How far that can be trusted."""
+        return f"[{self.low:+.1f}, {self.high:+.1f}], p = {self.p:.1g}"
+
     def __str__(self) -> str:
-        return f"{self.slope:+.1f} [{self.low:+.1f}, {self.high:+.1f}], p = {self.p:.1g}"
+        return f"{self.slope:+.1f} {self.sure}"
 
 
 def trend(lengths: Numbers, quality: Numbers) -> Trend:
@@ -219,14 +224,14 @@ def table(measured: Measured, bins: Sequence[tuple[int, int]], what: str) -> Tab
 
 
 def plot(measured: Measured, bins: Sequence[tuple[int, int]], what: str) -> Plot:
-    """The means of the same table, and where their intervals begin and end."""
+    """The means of the same table, and their intervals."""
     found = measured.by_length(bins)
     places = [float(measured.lengths[(measured.lengths >= a) & (measured.lengths <= b)].mean()) for a, b in bins]
-    lines = {}
+    lines, intervals = {}, {}
     for name in DECODERS:
-        for column, of in enumerate((name, f"{name}, 95 % from", f"{name}, 95 % to")):
-            lines[of] = (places, [means[name][column] for _, _, means in found])
-    return Plot("words of the source", what, lines)
+        means, low, high = zip(*(means[name] for _, _, means in found), strict=True)
+        lines[name], intervals[name] = (places, means), (low, high)
+    return Plot("words of the source", what, lines, intervals=intervals)
 
 
 def fixed_code(full: bool) -> Page:
@@ -240,8 +245,9 @@ def fixed_code(full: bool) -> Page:
     first, *_, last = (means for _, _, means in invented.by_length(bins))
     fixed, attention, difference = (trends[name] for name in ("fixed code", "attention", "difference"))
 
-    def ends(name: str) -> str:
-        return f"{first[name][0]:.0f} | {last[name][0]:.0f}"
+    def ends(name: str) -> Text:
+        ends = f"{first[name][0]:.0f} %", f"{last[name][0]:.0f} %"
+        return Text(f"from {ends[0]} to {ends[1]}", f"从 {ends[0]} 变为 {ends[1]}")
 
     time, more = REAL["training.budget"], Text("", "")
     if captions:
@@ -284,14 +290,14 @@ def fixed_code(full: bool) -> Page:
             f"95% 区间由对句子的自助抽样得到。斜率：最小二乘；p：长度的 {RESAMPLINGS:,} 次随机置换，双侧。{real_zh}",
         ),
         verdict=Text(
-            f"From {LENGTHS[0]} to {LENGTHS[-1]} words the fixed code goes from {ends('fixed code')} % of the tokens right, "
-            f"and changes by {fixed} points for ten words more: {'a decline' if fixed.falls else 'no decline'} that is "
-            f"significant at {LEVEL:g}. With attention it is {ends('attention')} %, {attention} points, so that attention "
-            f"{'loses less with length' if difference.falls else 'does not surely lose less with length'} (the difference: "
+            f"From {LENGTHS[0]} to {LENGTHS[-1]} words the fixed code goes {ends('fixed code').en} of the tokens right, "
+            f"{fixed.slope:+.1f} points for ten words more ({fixed.sure}), which is {'a' if fixed.falls else 'no'} significant "
+            f"decline. With attention it goes {ends('attention').en}, {attention.slope:+.1f} points ({attention.sure}), so that "
+            f"attention {'loses' if difference.falls else 'does not surely lose'} less with length (the difference: "
             f"{difference}){more.en}.",
-            f"从 {LENGTHS[0]} 个词到 {LENGTHS[-1]} 个词，定长编码答对的比例为 {ends('fixed code')} %，每多十个词变化 {fixed} 分："
-            f"在 {LEVEL:g} 水平上{'显著下降' if fixed.falls else '没有显著下降'}。有注意力时为 {ends('attention')} %，变化 {attention} 分，"
-            f"因此注意力随长度的损失{'更小' if difference.falls else '并不能确定更小'}（二者之差 {difference}）{more.zh}。",
+            f"从 {LENGTHS[0]} 个词到 {LENGTHS[-1]} 个词，定长编码答对的比例{ends('fixed code').zh}，每多十个词 {fixed.slope:+.1f} 分"
+            f"（{fixed.sure}），{'下降显著' if fixed.falls else '没有显著下降'}。有注意力时{ends('attention').zh}，{attention.slope:+.1f} 分"
+            f"（{attention.sure}），因此注意力随长度的损失{'更小' if difference.falls else '并不能确定更小'}（二者之差 {difference}）{more.zh}。",
         ),
         tables=[table(invented, bins, "right, %")] + ([table(captions, REAL_BINS, "chrF++")] if captions else []),
         plots=[plot(invented, bins, "right, %")] + ([plot(captions, REAL_BINS, "chrF++")] if captions else []),

@@ -41,6 +41,8 @@ class Plot:
     """By name, places and values."""
     log_x: bool = False
     log_y: bool = False
+    intervals: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+    """By the name of a line, the lower and the upper ends of its values."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ def draw(plots: Sequence[Plot], path: Path) -> None:
 
 def _draw(plot: Plot, axes: Any) -> None:
     for name, (places, values) in plot.lines.items():
-        axes.plot(places, values, marker="o", markersize=4, label=name)
+        (line,) = axes.plot(places, values, marker="o", markersize=4, label=name)
+        if name in plot.intervals:
+            axes.fill_between(places, *plot.intervals[name], color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)
     if plot.log_x:

@@ -157,10 +157,10 @@ def page(found: Mapping[int, list[Pair]], sizes: Mapping[int, Corpus], budget: s
         ),
         verdict=Text(
             f"With {smallest:,} pairs the Transformer has a BLEU of {ours[smallest]:.1f} and the recurrent model of "
-            f"{theirs[smallest]:.1f}, so that what is said of small data is {'so' if so else 'not what was found'} at equal "
-            f"time and weights; with {largest:,} pairs they have {scores(largest)}. The Transformer is significantly worse "
-            f"with: {named(worse, 'no number')} of pairs, significantly better with: {named(better, 'no number')}; it may be "
-            f"luck with: {named(luck, 'no number')}.",
+            f"{theirs[smallest]:.1f}, so that at equal time and weights the saying {'holds' if so else 'does not hold'}; with "
+            f"{largest:,} pairs they have {scores(largest)}. By the number of pairs, the Transformer is significantly worse "
+            f"at {named(worse, 'none')}, significantly better at {named(better, 'none')}, and it may be luck at "
+            f"{named(luck, 'none')}.",
             f"{smallest:,} 对时 Transformer 的 BLEU 为 {ours[smallest]:.1f}，循环模型为 {theirs[smallest]:.1f}：时间与参数相同时，"
             f"数据少则 Transformer 更差的说法{'成立' if so else '没有得到证实'}；{largest:,} 对时为 {scores(largest)}。"
             f"Transformer 显著更差的对数：{named(worse, '无')}；显著更好的：{named(better, '无')}；可能只是运气的：{named(luck, '无')}。",

@@ -5,7 +5,20 @@ import torch
 from torch import nn
 
 from seqloom.lab import distance
-from seqloom.lab.distance import ASK, BEYOND, DISTANCES, MARKS, MODELS, answers, farthest, gradient, recalled, sequences
+from seqloom.lab.distance import (
+    ASK,
+    BEYOND,
+    DISTANCES,
+    MARKS,
+    MODELS,
+    Found,
+    answers,
+    farthest,
+    gradient,
+    recalled,
+    sequences,
+    summed_up,
+)
 
 
 def test_a_mark_a_distance_and_a_question() -> None:
@@ -52,28 +65,55 @@ def test_each_model_answers_and_learns_from_its_mark(name: str) -> None:
     assert not answers(model, changed).allclose(answers(model, tokens), rtol=0, atol=1e-5)
 
 
-def test_a_short_memory_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distance, "DISTANCES", [1, 2])
+def test_a_short_memory_is_learnt() -> None:
     torch.manual_seed(1)
     model = MODELS["GRU"]()
     before = recalled(model, 2)
-    distance.learn(model, 40)
+    distance.learn(model, 30, [1, 2])
     assert before < 0.4 < 0.9 < recalled(model, 2)
 
 
 def test_memory_ends_where_it_first_fails() -> None:
     count = len(DISTANCES + BEYOND)
     assert farthest([1.0] * count) == BEYOND[0]
+    assert farthest([1.0] * len(DISTANCES)) == DISTANCES[-1]
     assert farthest([0.5] + [1.0] * (count - 1)) == 0
     assert farthest([1.0, 0.95, 0.6] + [1.0] * (count - 3)) == 2
 
 
-def test_the_verdict_says_when_textbooks_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distance, "learn", lambda *given: None)
-    monkeypatch.setattr(distance, "recalled", lambda *given: 1.0)
-    monkeypatch.setattr(distance, "gradient", lambda *given: 1.0)
+def test_seeds_are_summed_up() -> None:
+    seeds = [
+        Found([1.0, 0.5], [1.0, 2.0], [0.5, 0.5], [0.25, 1.0]),
+        Found([1.0, 0.1], [1.0, 1.0], [1.0, 0.5], [0.75, 0.0]),
+    ]
+    assert summed_up(seeds) == Found([1.0, 0.3], [1.0, 1.5], [0.75, 0.5], [0.5, 0.5])
+
+
+def found(start: float, end: float, mixed: float, alone: float) -> Found:
+    """The same over every distance but the first, which is near and easy."""
+    far = len(DISTANCES) - 1
+    return Found([1.0, *[start] * far], [1.0, *[end] * far], [1.0, *[mixed] * (far + 1)], [1.0, *[alone] * far])
+
+
+def test_the_verdict_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = {"RNN": found(1e-9, 1e-9, 1, 0.5), "LSTM": found(0.1, 1, 1, 1), "GRU": found(0.2, 1, 1, 1)}
+    taught["Transformer"] = found(0.5, 1, 1, 1)
+    makers = {make: name for name, make in MODELS.items()}
+    monkeypatch.setattr(distance, "measure", lambda make, seed, times: taught[makers[make]])
     verdict = distance.distance(False).verdict
-    assert "is not the order of the textbooks" in verdict.en
-    assert "并非" in verdict.zh
-    assert "the plain RNN is not the first to forget" in verdict.en
-    assert "最先遗忘的并不是简单的 RNN" in verdict.zh
+    assert "which is the order of the textbooks" in verdict.en
+    assert "so that the plain RNN is the first to fail" in verdict.en
+    assert "up to a distance of: RNN 1, LSTM 128, GRU 128, Transformer 128" in verdict.en
+    assert "it is: RNN 256, LSTM 256, GRU 256, Transformer 256: short distances are stepping stones" in verdict.en
+    assert "as good as nothing in the RNN (RNN 1.0e-09, LSTM 1" in verdict.en
+    assert "次序一致" in verdict.zh
+    assert "最先失败的是简单的 RNN" in verdict.zh
+    for name in MODELS:
+        taught[name] = found(0.5, 1, 1, 1)
+    verdict = distance.distance(False).verdict
+    assert "which is not the order of the textbooks" in verdict.en
+    assert "the plain RNN is not the first to fail" in verdict.en
+    assert "stepping stones" not in verdict.en
+    assert "as good as nothing" not in verdict.en
+    assert "次序不同" in verdict.zh
+    assert "最先失败的不是简单的 RNN" in verdict.zh

@@ -90,8 +90,8 @@ def test_means_by_length_lie_in_their_intervals() -> None:
 @pytest.mark.parametrize(
     ("fixed", "attention", "en", "zh"),
     [
-        (-3, -0.5, "a decline that is significant", "显著下降"),
-        (0, 0, "no decline that is significant", "没有显著下降"),
+        (-3, -0.5, "which is a significant decline", "下降显著"),
+        (0, 0, "which is no significant decline", "没有显著下降"),
     ],
 )
 def test_the_verdict_follows_what_was_measured(

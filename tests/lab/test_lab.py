@@ -7,7 +7,7 @@ import pytest
 
 from seqloom.cli import lab as command
 from seqloom.lab import heads, length, order, parallel
-from seqloom.lab.page import Page, Table, Text, number, write_page
+from seqloom.lab.page import Page, Plot, Table, Text, draw, number, write_page
 from seqloom.lab.registry import LAB
 from seqloom.lab.scaling import measure
 from seqloom.lab.toy import SEEDS, accuracies, mirrored
@@ -87,6 +87,14 @@ def test_numbers_and_tables() -> None:
     shown = [number(value) for value in (0, 0.00012, 0.1234, 12.34, 1234.5, 1e7)]
     assert shown == ["0", "1.2e-04", "0.123", "12.3", "1,234", "1.0e+07"]
     assert Table(("a", "b"), [("x", 0.5)]).lines() == ["| a | b |", "| --- | --- |", "| x | 0.5 |"]
+
+
+def test_intervals_are_drawn_around_their_lines(tmp_path: Path) -> None:
+    lines = {"a": ([1.0, 2.0], [3.0, 4.0]), "b": ([1.0, 2.0], [5.0, 6.0])}
+    for name, intervals in {"without": {}, "with": {"b": ([4.5, 5.5], [5.5, 6.5])}}.items():
+        draw([Plot("x", "y", lines, intervals=intervals)], tmp_path / f"{name}.svg")
+    areas = [(tmp_path / f"{name}.svg").read_text().count("FillBetweenPolyCollection") for name in ("without", "with")]
+    assert areas[0] == 0 < areas[1]
 
 
 def test_without_pictures_no_library_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
