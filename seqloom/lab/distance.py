@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seqloom.lab.page import Page, Plot, Table, Text, number
-from seqloom.lab.toy import Tagger
+from seqloom.lab.toy import Tagger, optimise
 from seqloom.layers.embeddings import TokenEmbedding
 from seqloom.layers.linear import PlainLinear, init_xavier
 from seqloom.layers.recurrent import CELLS, Recurrent
@@ -78,16 +78,13 @@ def answers(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def learn(model: nn.Module, steps: int, distances: Sequence[int]) -> None:
-    """Trains by AdamW on batches of one distance each, drawn anew each time."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    for _ in range(steps):
+    """Trains on batches of one distance each, drawn anew each time."""
+
+    def loss() -> Tensor:
         tokens, marks = sequences(ROWS, distances[int(torch.randint(len(distances), ()))])
-        nn.functional.cross_entropy(answers(model, tokens), marks).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        return nn.functional.cross_entropy(answers(model, tokens), marks)
+
+    optimise(model, loss, steps, RATE, clip=CLIP)
 
 
 @torch.no_grad()

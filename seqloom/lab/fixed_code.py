@@ -14,6 +14,7 @@ from seqloom.config import RecurrentConfig
 from seqloom.decoding.search import Search
 from seqloom.lab.corpora import MULTI30K, require, train_translator
 from seqloom.lab.page import Page, Plot, Table, Text
+from seqloom.lab.toy import optimise
 from seqloom.metrics.significance import interval, resample
 from seqloom.models.recurrent import RecurrentModel
 from seqloom.pipeline.comparison import compare_systems
@@ -71,18 +72,15 @@ def new_model(decoder: str) -> RecurrentModel:
 
 
 def learn(model: RecurrentModel, steps: int) -> None:
-    """Trains by AdamW on batches of one length each, drawn anew each time."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    """Trains on batches of one length each, drawn anew each time."""
     means = dictionary()
-    for _ in range(steps):
+
+    def loss() -> Tensor:
         src, targets = sentences(ROWS, LENGTHS[int(torch.randint(len(LENGTHS), ()))], means)
         told = torch.cat([torch.full((ROWS, 1), BEGIN), targets[:, :-1]], 1)
-        nn.functional.cross_entropy(model(src, told).flatten(0, 1), targets.flatten()).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        return nn.functional.cross_entropy(model(src, told).flatten(0, 1), targets.flatten())
+
+    optimise(model, loss, steps, RATE, clip=CLIP)
 
 
 @torch.no_grad()

@@ -60,33 +60,52 @@ class Tagger(nn.Module):
         return logits
 
 
+def optimise(
+    model: nn.Module, loss: Callable[[], Tensor], steps: int, rate: float, warmup: int = 0, clip: float = 0.0
+) -> list[float]:
+    """Trains by AdamW; returns the loss of each step.
+
+    Args:
+        model: what is trained.
+        loss: calculates it for a batch, another one each time.
+        steps: updates.
+        rate: the highest learning rate; it falls to zero in a line.
+        warmup: updates in which it rises.
+        clip: largest norm of the gradient; 0 does not clip.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98))
+    losses = []
+    for step in range(steps):
+        now = loss()
+        now.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / steps) * (min(1.0, (step + 1) / warmup) if warmup else 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(now.detach()))
+    return losses
+
+
 def learn(
     model: nn.Module, rule: Rule, vocab: int, length: int, steps: int, rate: float = 1e-3, warmup: int = 0
 ) -> list[float]:
-    """Trains on fresh sequences by AdamW, 64 a step; returns the loss of each step.
+    """Trains on fresh sequences, 64 a step; returns the loss of each step.
 
     Args:
         model: as :class:`Tagger`.
         rule: what it is to learn.
         vocab: tokens are drawn from so many.
         length: of the sequences.
-        steps: updates.
-        rate: the highest learning rate; it falls to zero in a line.
-        warmup: updates in which it rises.
+        steps, rate, warmup: as of :func:`optimise`.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98))
-    losses = []
-    for step in range(steps):
+
+    def loss() -> Tensor:
         tokens = torch.randint(vocab, (64, length))
-        loss = nn.functional.cross_entropy(model(tokens).flatten(0, 1), rule(tokens).flatten())
-        loss.backward()
-        now = rate * (1 - step / steps) * (min(1.0, (step + 1) / warmup) if warmup else 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = now
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-    return losses
+        return nn.functional.cross_entropy(model(tokens).flatten(0, 1), rule(tokens).flatten())
+
+    return optimise(model, loss, steps, rate, warmup)
 
 
 @torch.no_grad()

@@ -47,7 +47,7 @@ def test_a_model_learns_the_shortest_sentences(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(fixed_code, "LENGTHS", [2])
     torch.manual_seed(1)
     model = new_model(DECODERS["attention"])
-    fixed_code.learn(model, 120)
+    fixed_code.learn(model, 60)
     assert fixed_code.right(model.eval(), 2).mean() > 0.8
 
 
