@@ -1,6 +1,7 @@
 """How quality against length is measured, and whether a decline is one."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from seqloom.errors import UserError
 from seqloom.lab import fixed_code
+from seqloom.lab.corpora import Corpus, train_translator
 from seqloom.lab.fixed_code import (
     COMMA,
     DECODERS,
@@ -21,6 +23,7 @@ from seqloom.lab.fixed_code import (
     trend,
 )
 from seqloom.metrics.significance import resample
+from tests.lab.conftest import TOY
 
 
 def test_clauses_change_places_and_words_their_language() -> None:
@@ -104,6 +107,26 @@ def test_the_verdict_follows_what_was_measured(
     assert ("attention loses less" in found.verdict.en) == (fixed < attention)
     assert "Real captions are measured with `--full`" in found.done.en
     assert len(found.tables) == len(found.plots) == 1
+
+
+def test_real_captions_are_translated_by_both(
+    toy_data: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoders = []
+
+    def train(run: Path, corpus: Corpus, where: Path, files: list[Path], flags: dict[str, Any]) -> Path:
+        decoders.append(flags["model.decoder"])
+        return train_translator(run, corpus, where, files, flags)
+
+    monkeypatch.setattr(fixed_code, "train_translator", train)
+    monkeypatch.setattr(fixed_code, "MULTI30K", TOY)
+    monkeypatch.setattr(fixed_code, "RESAMPLINGS", 50)
+    own = {"src", "tgt", "valid_src", "valid_tgt", "d_ff", "num_heads"}
+    settings = {key: value for key, value in toy_settings.items() if key.partition(".")[2] not in own}
+    found = fixed_code.real(toy_data, settings)
+    assert found.lengths.tolist() == [4.0] * 31  # digits apart
+    assert all(quality.shape == (31,) for quality in found.quality.values())
+    assert dict(zip(found.quality, decoders, strict=True)) == DECODERS
 
 
 def test_in_full_real_captions_are_asked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

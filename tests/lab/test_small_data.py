@@ -1,6 +1,5 @@
 """How the comparison on small data is made fair, and what is made of it."""
 
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,10 @@ from seqloom.lab import small_data
 from seqloom.lab.corpora import Corpus, require, write_sample
 from seqloom.lab.small_data import Pair, measure, page
 from seqloom.metrics.significance import Comparison
-
-TOY = Corpus("toy", ("xx", "yy"), "train", "valid", "valid")
-
-
-@pytest.fixture(scope="module")
-def data(toy_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The toy corpus as a data set among others."""
-    folder = tmp_path_factory.mktemp("data")
-    (folder / "toy").mkdir()
-    for part in ("train", "valid"):
-        for language in TOY.languages:
-            text = (toy_corpus / f"{part}.{language}").read_bytes()
-            (folder / "toy" / f"{part}.{language}.gz").write_bytes(gzip.compress(text))
-    return folder
+from tests.lab.conftest import TOY
 
 
-def test_both_models_have_the_same_means(data: Path, toy_settings: dict[str, Any]) -> None:
+def test_both_models_have_the_same_means(toy_data: Path, toy_settings: dict[str, Any]) -> None:
     kept = {key: value for key, value in toy_settings.items() if key not in ("model.d_ff", "model.num_heads")}
     files = {key for key in kept if key.startswith(("data.src", "data.tgt", "data.valid"))}
     settings = {key: value for key, value in kept.items() if key not in files}
@@ -42,7 +28,7 @@ def test_both_models_have_the_same_means(data: Path, toy_settings: dict[str, Any
     train_translator = small_data.train_translator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(small_data, "train_translator", train)
-        found = measure(101, TOY, data, settings)
+        found = measure(101, TOY, toy_data, settings)
     ours, theirs = trained
     changed = {key: value for key, value in theirs.items() if ours.get(key) != value}
     width = found.widths[1]
@@ -57,8 +43,8 @@ def test_both_models_have_the_same_means(data: Path, toy_settings: dict[str, Any
     assert 0 <= found.compared.p_bootstrap <= 1
 
 
-def test_fewer_pairs_are_a_part_of_more(data: Path, toy_corpus: Path, tmp_path: Path) -> None:
-    few, more = (write_sample(TOY, data, count, 1, tmp_path / str(count)) for count in (11, 23))
+def test_fewer_pairs_are_a_part_of_more(toy_data: Path, toy_corpus: Path, tmp_path: Path) -> None:
+    few, more = (write_sample(TOY, toy_data, count, 1, tmp_path / str(count)) for count in (11, 23))
     pairs = [list(zip(*(path.read_text().splitlines() for path in files), strict=True)) for files in (few, more)]
     assert [len(each) for each in pairs] == [11, 23]
     assert pairs[0] == pairs[1][:11]
@@ -67,10 +53,12 @@ def test_fewer_pairs_are_a_part_of_more(data: Path, toy_corpus: Path, tmp_path: 
     assert pairs[1] != whole[:23]
 
 
-def test_too_few_pairs_are_refused(data: Path, tmp_path: Path) -> None:
+def test_too_few_pairs_are_refused(toy_data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        write_sample(TOY, data, 1000, 1, tmp_path)
-    assert str(error.value) == (f"{data}/toy/train.xx.gz: has 307 lines, expected at least 1,000; get the whole set")
+        write_sample(TOY, toy_data, 1000, 1, tmp_path)
+    assert str(error.value) == (
+        f"{toy_data}/toy/train.xx.gz: has 307 lines, expected at least 1,000; get the whole set"
+    )
 
 
 def test_without_data_sets_nothing_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
