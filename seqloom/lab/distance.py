@@ -28,8 +28,6 @@ BEYOND = [256]
 """One that is only tried."""
 RECALLED = 0.9
 """An accuracy that counts as remembering; guessing has 1 / MARKS."""
-
-
 VANISHED = 1e-3
 """A share of the gradient that is as good as nothing."""
 
@@ -173,8 +171,8 @@ def farthest(accuracies: Sequence[float]) -> int:
 def distance(full: bool) -> Page:
     """The page; in full with more updates."""
     times = MORE if full else 1
-    of_seeds = {name: [measure(make, seed, times) for seed in range(1, SEEDS + 1)] for name, make in MODELS.items()}
-    found = {name: summed_up(of) for name, of in of_seeds.items()}
+    seeds = range(1, SEEDS + 1)
+    found = {name: summed_up([measure(make, seed, times) for seed in seeds]) for name, make in MODELS.items()}
     start, end, mixed, alone = ({name: of[column] for name, of in found.items()} for column in range(4))
     reach, reach_alone = ({name: farthest(of) for name, of in each.items()} for each in (mixed, alone))
     last = DISTANCES[-1]

@@ -29,7 +29,12 @@ LENGTHS = list(range(2, 25, 2))
 WIDTH, ROWS, RATE, CLIP = 128, 64, 2e-3, 1.0
 STEPS, SEEDS, TESTED = 1500, 2, 100
 MORE_STEPS = 6000
-REAL: dict[str, Any] = {"training.budget": "15m", "model.d_model": 256, "training.learning_rate": 1.5e-3}
+REAL: dict[str, Any] = {
+    "training.budget": "15m",
+    "training.learning_rate": 1.5e-3,
+    "model.d_model": 256,
+    "model.dropout": 0.2,
+}
 REAL_BINS = [(1, 8), (9, 11), (12, 14), (15, 18), (19, 99)]
 DECODERS = {"fixed code": "cho", "attention": "bahdanau"}
 """By what they are here, the names of the parts: the same cells, told the same code or what they look at."""
@@ -233,7 +238,11 @@ def plot(measured: Measured, bins: Sequence[tuple[int, int]], what: str) -> Plot
 
 
 def fixed_code(full: bool) -> Page:
-    """The page; in full with more updates and, where the data are given, with real captions as well."""
+    """The page; in full with more updates, and with real captions as well.
+
+    Raises:
+        UserError: if they are not there.
+    """
     steps = MORE_STEPS if full else STEPS
     data = require("fixed-code", MULTI30K) if full else None
     bins = [(length, length) for length in LENGTHS]
