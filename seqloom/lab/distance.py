@@ -219,15 +219,14 @@ def distance(full: bool) -> Page:
             f"At the start, the gradient over {last} steps is, as a share of that over one: {ends(start)}, which is "
             f"{'' if as_taught else 'not '}the order of the textbooks; and trained on one distance alone, they recall "
             f"{RECALLED:.0%} of the marks up to a distance of: {reached(reach_alone)}, so that the plain RNN is "
-            f"{'' if first else 'not '}the first to fail. Trained on all distances, it is: {reached(reach)}"
-            f"{': short distances are stepping stones to long ones' if helped else ''}"
-            f"{f', and what is remembered need not show in the gradient, which is still as good as nothing in the {blind[0]}' if blind else ''} "
-            f"({ends(end)}).",
+            f"{'' if first else 'not '}the first to fail. Trained on all distances they reach: {reached(reach)}"
+            f"{', for short distances are stepping stones to long ones' if helped else ''}; then the gradients are: {ends(end)}"
+            f"{f', so that what is remembered need not show in the gradient ({blind[0]})' if blind else ''}.",
             f"训练之初，{last} 步之外的梯度与一步之外的比：{ends(start)}，与教科书所说的次序"
             f"{'一致' if as_taught else '不同'}；只在一种距离上训练时，能答对 {RECALLED:.0%} 的最远距离：{reached(reach_alone)}，"
             f"最先失败的{'是' if first else '不是'}简单的 RNN。在所有距离上训练时：{reached(reach)}"
-            f"{'，短距离是通向长距离的台阶' if helped else ''}"
-            f"{f'；记得住的，梯度里未必看得见，{blind[0]} 的梯度仍几乎为零' if blind else ''}（{ends(end)}）。",
+            f"{'，短距离是通向长距离的台阶' if helped else ''}；此时的梯度：{ends(end)}"
+            f"{f'，可见记得住的，梯度里未必看得见（{blind[0]}）' if blind else ''}。",
         ),
         tables=[
             Table(

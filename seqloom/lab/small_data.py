@@ -135,6 +135,7 @@ def page(found: Mapping[int, list[Pair]], sizes: Mapping[int, Corpus], budget: s
     seeds = len(found[smallest])
     sets_en = ", ".join(f"{pairs:,} of {corpus.folder}" for pairs, corpus in sizes.items())
     sets_zh = "，".join(f"{corpus.folder} 的 {pairs:,} 对" for pairs, corpus in sizes.items())
+    tests = ", ".join(f"{corpus.folder}/{corpus.test}" for corpus in dict.fromkeys(sizes.values()))
     so = smallest in worse
     return Page(
         name="small-data",
@@ -148,12 +149,11 @@ def page(found: Mapping[int, list[Pair]], sizes: Mapping[int, Corpus], budget: s
             f"English to German; training pairs: {sets_en}; fewer are a part of more of the same set. Both models are trained by "
             f"`seqloom train --budget {budget}`, everything included. The budget chooses vocabulary, sizes and dropout of the "
             f"Transformer; the recurrent model (LSTM, Luong's attention) has the same vocabulary and dropout, the width that "
-            f"gives it as many weights, and a rate by that width. BLEU of the test set ({MULTI30K.test}; {DE_EN.test} of "
-            f"{DE_EN.folder}), beam 4, {seeds} seed{'s' if seeds > 1 else ''}; significant: p < {LEVEL:g} by paired bootstrap, "
+            f"gives it as many weights, and a rate by that width. BLEU of the test set ({tests}), beam 4, {seeds} seed{'s' if seeds > 1 else ''}; significant: p < {LEVEL:g} by paired bootstrap, "
             f"for every seed.",
             f"英译德；训练数据：{sets_zh}，同一数据集中小的是大的一部分。两种模型都用 `seqloom train --budget {budget}` 训练，时间包括一切。"
             f"预算为 Transformer 选词表、大小与 dropout；循环模型（LSTM，Luong 注意力）用同样的词表与 dropout，宽度使参数量相同，学习率按宽度折算。"
-            f"测试集（{MULTI30K.test}；{DE_EN.folder} 用 {DE_EN.test}）的 BLEU，束宽 4，{seeds} 个种子；显著：每个种子的配对自助检验 p < {LEVEL:g}。",
+            f"测试集（{tests}）的 BLEU，束宽 4，{seeds} 个种子；显著：每个种子的配对自助检验 p < {LEVEL:g}。",
         ),
         verdict=Text(
             f"With {smallest:,} pairs the Transformer has a BLEU of {ours[smallest]:.1f} and the recurrent model of "
