@@ -1,13 +1,24 @@
 """The classes of texts, by name."""
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 
+from seqloom.data.tokenizers import normalize
 from seqloom.errors import ModelFolderError, shown
 from seqloom.files import parse_json
 
 MAX_LABELS = 1 << 16
 MAX_LABEL_LENGTH = 1_000
+
+
+def is_name(label: str) -> bool:
+    """Whether it can be a label: short, as it would be written, and with nothing in it that steers a terminal."""
+    return (
+        0 < len(label) <= MAX_LABEL_LENGTH
+        and normalize(label) == label
+        and "Cc" not in map(unicodedata.category, label)
+    )
 
 
 class Labels:
@@ -24,7 +35,7 @@ class Labels:
             names = parse_json(content)
             if not isinstance(names, list) or not 2 <= len(names) <= MAX_LABELS:
                 raise ValueError(f"expected a list of 2 to {MAX_LABELS:,} names")
-            if not all(isinstance(each, str) and 0 < len(each) <= MAX_LABEL_LENGTH for each in names):
+            if not all(isinstance(each, str) and is_name(each) for each in names):
                 raise ValueError("one of them is no name")
             if names != sorted(set(names)):
                 raise ValueError("they are not in order, or one stands twice")

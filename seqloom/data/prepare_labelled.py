@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from seqloom.config import LabelledDataConfig
 from seqloom.data.corpus import Corpus, Dropped, require_pairs, write_corpus
 from seqloom.data.hold_out import Say, hold_out, usable
-from seqloom.data.labels import MAX_LABEL_LENGTH, MAX_LABELS, Labels
+from seqloom.data.labels import MAX_LABEL_LENGTH, MAX_LABELS, Labels, is_name
 from seqloom.data.prepared_folder import digest, is_ours, key_of, making, read_about, write_about
 from seqloom.data.readers import Example, PairFiles, origin
 from seqloom.data.tokenizers import MAX_FILE_BYTES, TOKENIZERS, Tokenizer, load_tokenizer, normalize, open_tokenizer
@@ -74,6 +74,11 @@ class PreparedTexts:
     key: str
     """Changes with the files, the settings and the version of the store."""
     about: dict[str, Any]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a model's config.json repeats."""
+        return {key: value for key, value in self.about.items() if key in COUNTED}
 
 
 def labelled_key(config: LabelledDataConfig) -> str:
@@ -222,10 +227,12 @@ def _labels(train: PairFiles, reading: Reading) -> Labels:
         if usable(example):
             texts += 1
             names.add(example.tgt)
-            if len(example.tgt) > MAX_LABEL_LENGTH:
+            if not is_name(example.tgt):
                 where = origin(train.names()[group], example.line)
+                length = len(example.tgt)
+                found = f"{length:,} characters" if length > MAX_LABEL_LENGTH else "a control character"
                 raise DataError(
-                    f"{where}: the label has {len(example.tgt):,} characters, expected a short name; "
+                    f"{where}: the label has {found}, expected a short name; "
                     f"the label stands first, then a tab, then the text"
                 )
     where = ", ".join(chain.from_iterable(train.names()))

@@ -29,6 +29,8 @@ def test_a_file_of_labels_is_read_again() -> None:
         (b'["a"]', "expected a list of 2 to 65,536 names"),
         (b'["a", 1]', "one of them is no name"),
         (b'["", "a"]', "one of them is no name"),
+        (b'["a", "b\\tc"]', "one of them is no name"),
+        (b'["a", "b\\u001b[31m"]', "one of them is no name"),
         (b'["b", "a"]', "they are not in order, or one stands twice"),
         (b'["a", "a"]', "they are not in order, or one stands twice"),
         (json.dumps(["a", "\ud800"]).encode(), "surrogates not allowed"),

@@ -158,6 +158,7 @@ def test_what_cannot_be_used_is_dropped_and_named(prepare: Prepare, said: list[s
             {},
             "train.tsv:1: the label has 1,001 characters, expected a short name; the label stands first",
         ),
+        (["a\x1b[31m\tpos", "neg\ta"], {}, "train.tsv:1: the label has a control character, expected a short name"),
         (["a\tx", "b\tx"] * 9, {}, "train.tsv: one distinct text is too little to train on and to hold some out; give"),
     ],
 )
