@@ -40,6 +40,9 @@ STORE_VERSION = 1
 MOST_COUNTED = 1 << 48
 """Pairs and tokens that there may be."""
 
+SUMMARY = "train_pairs", "valid_pairs", "train_tokens", "dropped", "held_out"
+"""What a prepared.json tells and a model's config.json repeats."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -62,6 +65,11 @@ class Prepared:
     """How often a pass over ``train`` sees the pairs of each group."""
     domains: dict[str, int]
     """Pairs to train on by domain; by file where domains were not named."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a model's config.json repeats."""
+        return {**{key: self.about[key] for key in SUMMARY}, "domains": self.domains}
 
 
 def data_key(config: DataConfig) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from seqloom.config import ClassifierConfig, ClassifierTraining, LabelledDataConfig, Section
 from seqloom.data.batch import LabelledBatch, collate_labelled
 from seqloom.data.batching import TrainingBatches, evaluation_batches, sample_rows
-from seqloom.data.prepare_labelled import COUNTED, PreparedTexts, labelled_key, prepare_labelled, read_labelled
+from seqloom.data.prepare_labelled import PreparedTexts, labelled_key, prepare_labelled, read_labelled
 from seqloom.metrics.classification import Report, report
 from seqloom.models.classifier import Classifier, TransformerClassifier
 from seqloom.tasks.card import classifier_card, predict_command
@@ -39,19 +39,12 @@ class ClassifyTextConfig(Section):
     training: ClassifierTraining = ClassifierTraining()
 
 
-class ClassifyText(Task):
+class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
     """From a text to the name of its class."""
 
     name: ClassVar[str] = "classify_text"
     Config: ClassVar[type[Section]] = ClassifyTextConfig
     best_by: ClassVar[str] = "accuracy"
-
-    def __init__(
-        self, setup: ClassifierSetup, prepared: PreparedTexts | None = None, config: ClassifyTextConfig | None = None
-    ) -> None:
-        self.setup = setup
-        self._prepared = prepared
-        self._config = config
 
     @classmethod
     def prepare(cls, config: ClassifyTextConfig, folder: Path, say: Say) -> "ClassifyText":
@@ -83,31 +76,12 @@ class ClassifyText(Task):
     def from_folder(cls, folder: ModelFolder) -> "ClassifyText":
         return cls(ClassifierSetup.from_folder(folder))
 
-    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        about, files = self.setup.describe()
-        if self._prepared is not None:
-            about["data"] = {
-                "fingerprint": self._prepared.key,
-                **{key: value for key, value in self._prepared.about.items() if key in COUNTED},
-            }
-        return about, files
-
     def card(self, config: dict[str, Any]) -> str:
         return classifier_card(config, self.setup.labels.names)
 
     @classmethod
     def usage(cls, config: dict[str, Any], run: str) -> str:
         return predict_command(run)
-
-    @property
-    def prepared(self) -> PreparedTexts:
-        assert self._prepared is not None, "a task loaded from a model folder has no data"
-        return self._prepared
-
-    @property
-    def config(self) -> ClassifyTextConfig:
-        assert self._config is not None, "a task loaded from a model folder has no config"
-        return self._config
 
     @classmethod
     def data_key(cls, config: ClassifyTextConfig) -> str:
@@ -116,10 +90,6 @@ class ClassifyText(Task):
     @property
     def weighs_words(self) -> bool:
         return self.setup.model.kind != "bag"
-
-    @property
-    def model_width(self) -> int:
-        return self.setup.model.d_model
 
     def build_model(self) -> Classifier:
         return self.setup.build()
@@ -132,9 +102,6 @@ class ClassifyText(Task):
         collate = partial(collate_labelled, whole=self.setup.model.normalization == "batch")
         training, batch_tokens = self.config.training, self.config.data.batch_tokens
         return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate_with=collate)
-
-    def where(self, batch: LabelledBatch) -> list[str]:
-        return [self.prepared.train.where(int(row)) for row in batch.rows]
 
     def loss(
         self, model: nn.Module, batch: LabelledBatch, random: torch.Generator | None = None, progress: float = 0.0

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from seqloom.config import Section
+from seqloom.data.corpus import Corpus
 from seqloom.errors import UserError
 from seqloom.models.recompute import layers_of, recompute
 from seqloom.tasks.folder import ModelFolder
@@ -89,13 +90,62 @@ class Answer(Protocol):
         """The same for programs."""
 
 
-class Task(ABC):
-    """Data, model, loss, metric and answer of one thing that users ask for."""
+class Setup(Protocol):
+    """All of a trained model but its weights."""
+
+    @property
+    def model(self) -> Any:
+        """The settings of the network, of which d_model is one."""
+
+    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """A part of config.json, and files, from which it can be read again."""
+
+
+class PreparedData(Protocol):
+    """All that a training needs of its data."""
+
+    @property
+    def train(self) -> Corpus: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the config.json of a model repeats of it."""
+
+
+SetupT = TypeVar("SetupT", bound=Setup)
+PreparedT = TypeVar("PreparedT", bound=PreparedData)
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+
+class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
+    """Data, model, loss, metric and answer of one thing that users ask for.
+
+    Args:
+        setup: all of the model but its weights.
+        prepared: the data, if it is to be trained.
+        config: the settings of that training.
+    """
 
     name: ClassVar[str]
     Config: ClassVar[type[Section]]
     best_by: ClassVar[str]
     """The score that tells the best model; larger is better."""
+
+    def __init__(self, setup: SetupT, prepared: PreparedT | None = None, config: ConfigT | None = None) -> None:
+        self.setup = setup
+        self._prepared = prepared
+        self._config = config
+
+    @property
+    def prepared(self) -> PreparedT:
+        assert self._prepared is not None, "a task loaded from a model folder has no data"
+        return self._prepared
+
+    @property
+    def config(self) -> ConfigT:
+        assert self._config is not None, "a task loaded from a model folder has no config"
+        return self._config
 
     @classmethod
     @abstractmethod
@@ -160,17 +210,17 @@ class Task(ABC):
         return False
 
     @property
-    @abstractmethod
     def model_width(self) -> int:
         """d_model, for schedules that depend on it."""
+        return int(self.setup.model.d_model)
 
     @abstractmethod
     def training_batches(self) -> Batches:
         """The endless stream of training batches."""
 
-    @abstractmethod
     def where(self, batch: Any) -> list[str]:
         """``file:line`` of every example of a batch."""
+        return [self.prepared.train.where(int(row)) for row in batch.rows]
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: Any, random: torch.Generator | None = None, progress: float = 0.0) -> Loss:
@@ -187,9 +237,12 @@ class Task(ABC):
         """Scores on files like those that it is trained on, with intervals from ``bootstrap`` resamplings."""
         raise UserError(f"the task {self.name} has no test on files")
 
-    @abstractmethod
     def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
         """What a model folder holds beside weights: the task's part of config.json, and files."""
+        about, files = self.setup.describe()
+        if self._prepared is not None:
+            about["data"] = {"fingerprint": self._prepared.key, **self._prepared.summary}
+        return about, files
 
     @abstractmethod
     def card(self, config: dict[str, Any]) -> str:

@@ -61,19 +61,12 @@ class TranslateConfig(Section):
     decoding: DecodingConfig = DecodingConfig()
 
 
-class Translate(Task):
+class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
     """From text in one language to text in another."""
 
     name: ClassVar[str] = "translate"
     Config: ClassVar[type[Section]] = TranslateConfig
     best_by: ClassVar[str] = "bleu"
-
-    def __init__(
-        self, setup: TranslatorSetup, prepared: Prepared | None = None, config: TranslateConfig | None = None
-    ) -> None:
-        self.setup = setup
-        self._prepared = prepared
-        self._config = config
 
     @classmethod
     def prepare(cls, config: TranslateConfig, folder: Path, say: Say) -> "Translate":
@@ -170,17 +163,6 @@ class Translate(Task):
     def from_folder(cls, folder: ModelFolder) -> "Translate":
         return cls(TranslatorSetup.from_folder(folder))
 
-    def describe(self) -> tuple[dict[str, Any], dict[str, bytes]]:
-        about, files = self.setup.describe()
-        if self._prepared is not None:
-            kept = ("train_pairs", "valid_pairs", "train_tokens", "dropped", "held_out")
-            about["data"] = {
-                "fingerprint": self._prepared.key,
-                **{key: self._prepared.about[key] for key in kept},
-                "domains": self._prepared.domains,
-            }
-        return about, files
-
     def card(self, config: dict[str, Any]) -> str:
         return translator_card(config)
 
@@ -188,23 +170,9 @@ class Translate(Task):
     def usage(cls, config: dict[str, Any], run: str) -> str:
         return translate_command(config, run)
 
-    @property
-    def prepared(self) -> Prepared:
-        assert self._prepared is not None, "a task loaded from a model folder has no data"
-        return self._prepared
-
-    @property
-    def config(self) -> TranslateConfig:
-        assert self._config is not None, "a task loaded from a model folder has no config"
-        return self._config
-
     @classmethod
     def data_key(cls, config: TranslateConfig) -> str:
         return data_key(config.data)
-
-    @property
-    def model_width(self) -> int:
-        return self.setup.model.d_model
 
     def build_model(self) -> SequenceToSequence:
         return build(self.setup.model, *self.setup.vocab_sizes)
@@ -223,9 +191,6 @@ class Translate(Task):
             )
         seed = self.config.training.seed
         return TrainingBatches(prepared.train, data.batch_tokens, seed, prepared.weights, resample)
-
-    def where(self, batch: PairBatch) -> list[str]:
-        return [self.prepared.train.where(int(row)) for row in batch.rows]
 
     def loss(
         self, model: nn.Module, batch: PairBatch, random: torch.Generator | None = None, progress: float = 0.0
