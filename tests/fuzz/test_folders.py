@@ -15,15 +15,19 @@ import pytest
 import torch
 from hypothesis import strategies as st
 
-from seqloom.config import ModelConfig, load_config
+from seqloom.config import ClassifierConfig, ModelConfig, load_config
 from seqloom.data.corpus import Corpus
+from seqloom.data.labels import Labels
 from seqloom.data.prepare import _open, data_key
-from seqloom.data.tokenizers import Words
+from seqloom.data.prepare_labelled import Reading
+from seqloom.data.tokenizers import TOKENIZERS, Words
 from seqloom.errors import ModelFolderError, RunError, UserError
 from seqloom.export.huggingface import read_huggingface, write_huggingface
 from seqloom.export.store import find_export
 from seqloom.models.encoder_decoder import EncoderDecoder
+from seqloom.pipeline.predictor import open_predictor
 from seqloom.pipeline.probe import _kept
+from seqloom.tasks.classifier_setup import LABELS, TOKENIZER, ClassifierSetup
 from seqloom.tasks.folder import WEIGHTS, read_model, sha256, write_model
 from seqloom.tasks.setup import TranslatorSetup
 from seqloom.tasks.torch_engine import trained_model
@@ -55,6 +59,72 @@ def open_model(folder: Path) -> None:
     src = torch.tensor([setup.framed(setup.src_tokenizer.encode(["1 2 3"]))[0]])
     with torch.inference_mode():
         model.encode(src, src > 0)
+
+
+def open_classifier(folder: Path) -> None:
+    """Does with a model folder what ``seqloom predict`` does."""
+    try:
+        predictor = open_predictor(folder)
+    except ModelFolderError as error:
+        require_sentence(error)
+        return
+    answers = predictor.predict(["three films , 三部", "", "3"])
+    assert [bool(answer.label) for answer in answers] == [True, False, True]
+    assert all(answer.line(weights=True).replace("\t", "").isprintable() for answer in answers)
+
+
+LABEL_NAMES = "dull", "fine"
+
+
+@pytest.fixture(params=[("words", {"kind": "recurrent", "wide": True}), ("characters", {"kind": "convolutional"})])
+def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A minute classifier with each kind of tokenizer."""
+    tokenizer, parts = request.param
+    sizes = {"d_model": 6, "hidden_size": 5, "filters": 3, "widths": [1, 2], "buckets": 7}
+    setup = ClassifierSetup(
+        ClassifierConfig.model_validate({**sizes, **parts}),
+        TOKENIZERS[tokenizer](["three films , 三部", "films"], 400, 1.0),
+        Labels(LABEL_NAMES),
+        Reading(lowercase=True),
+    )
+    about, files = setup.describe()
+    write_model(tmp_path / "model", {"task": "classify_text", **about}, files, dict(setup.build().named_parameters()))
+    open_classifier(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_configs_of_classifiers(classifier: Path) -> None:
+    whole = json.loads((classifier / "config.json").read_bytes())
+
+    @fuzz(CHANGES)
+    def check(changes: list) -> None:
+        (classifier / "config.json").write_text(json.dumps(changed(whole, changes)))
+        open_classifier(classifier)
+
+    check()
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, TOKENIZER, LABELS])
+def test_files_of_classifiers_that_fit_their_checksums(classifier: Path, name: str) -> None:
+    whole = (classifier / name).read_bytes()
+
+    @fuzz(EDITS)
+    def check(edits: list) -> None:
+        (classifier / name).write_bytes(edited(whole, edits))
+        reseal(classifier)
+        open_classifier(classifier)
+
+    check()
+
+
+def test_labels_of_classifiers(classifier: Path) -> None:
+    @fuzz(CHANGES)
+    def check(changes: list) -> None:
+        (classifier / LABELS).write_text(json.dumps(changed(list(LABEL_NAMES), changes)))
+        reseal(classifier)
+        open_classifier(classifier)
+
+    check()
 
 
 @pytest.fixture(scope="module", params=["src.model", "words"])
