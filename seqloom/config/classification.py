@@ -63,6 +63,13 @@ class ClassifierConfig(Section):
     buckets: int = Field(
         1 << 18, ge=1, le=1 << 26, description="of a bag: rows that all sequences of several words share by their hash"
     )
+    bag_dropout: float = Field(
+        0.3, ge=0, lt=1, description="of a bag: share of its words and sequences of words that training leaves out"
+    )
+    bag_start: Literal["zero", "naive_bayes"] = Field(
+        "zero",
+        description="of a bag: what training starts from, nothing or what counting finds: naive Bayes",
+    )
     widths: tuple[int, ...] = Field(
         (3, 4, 5), min_length=1, description="of convolutional: how many words its filters see at once"
     )

@@ -1,6 +1,6 @@
 """Texts to classes: a bag of words, convolutions, and encoders whose states are pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -49,6 +49,13 @@ class Classifier(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> Classified:
         """``tokens`` [B, T] ids; ``mask`` [B, T], True at real tokens, which come first and are at least one."""
         raise NotImplementedError
+
+    def count(self, texts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Sets the weights that counting finds, if there are any.
+
+        Args:
+            texts: batches of all training texts: ``tokens`` and ``mask`` as of :meth:`forward`, ``labels`` [B].
+        """
 
     def loss(
         self,
@@ -103,7 +110,8 @@ class BagOfWords(Classifier):
         self.buckets = config.buckets if config.ngrams > 1 else 0
         self.table = nn.Embedding(vocab_size + self.buckets, classes)
         self.bias = nn.Parameter(torch.zeros(classes))
-        self.dropout = Dropout(config.dropout)
+        self.dropout = Dropout(config.bag_dropout)
+        self.counts = config.bag_start == "naive_bayes"
         nn.init.zeros_(self.table.weight)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Classified:
@@ -111,6 +119,26 @@ class BagOfWords(Classifier):
         present = self.dropout(real.to(self.table.weight.dtype))
         total = (present[:, None] @ self.table(rows))[:, 0]  # [B, C]
         return Classified(self.SCALE * total / real.sum(1, keepdim=True).sqrt() + self.bias, None)
+
+    @torch.no_grad()
+    def count(self, texts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Starts at naive Bayes, if it should: Wang and Manning 2012, "Baselines and Bigrams", section 2.1.
+
+        A row is log p(row | class), less its mean over the classes, and the bias log p(class), as if each had been
+        counted once more.
+        """
+        if not self.counts:
+            return
+        found, of_class = torch.zeros_like(self.table.weight), torch.ones_like(self.bias)
+        for tokens, mask, labels in texts:
+            rows, real = self.features(tokens, mask)
+            classes = labels[:, None].expand_as(rows)
+            found.index_put_((rows[real], classes[real]), found.new_ones(()), accumulate=True)
+            of_class += labels.bincount(minlength=len(of_class))
+        seen = found.any(1)
+        logs = (found[seen] + 1).log() - (found.sum(0) + seen.sum()).log()
+        self.table.weight[seen] = (logs - logs.mean(1, keepdim=True)) / self.SCALE
+        self.bias.copy_((of_class / of_class.sum()).log())
 
     def features(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the table that a text has, [B, F], and which of them count: each once."""
@@ -146,6 +174,10 @@ class PooledClassifier(Classifier):
         x, weights = self.pool(self.dropout(self.embedding(tokens)), mask)
         logits = self.output(self.dropout(x))
         return Classified(logits if self.bag is None else logits + self.bag(tokens, mask).logits, weights)
+
+    def count(self, texts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        if self.bag is not None:
+            self.bag.count(texts)
 
     def pool(self, x: Tensor, mask: Tensor) -> Pooled:
         """``x`` [B, T, D] -> one vector of each text."""

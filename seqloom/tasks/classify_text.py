@@ -92,7 +92,12 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
         return self.setup.model.kind != "bag"
 
     def build_model(self) -> Classifier:
-        return self.setup.build()
+        model = self.setup.build()
+        if self._prepared is not None:
+            corpus, rows = self._prepared.train, np.arange(len(self._prepared.train))
+            batches = evaluation_batches(corpus, 2 * self.config.data.batch_tokens, rows, collate_labelled)
+            model.count((batch.tokens, batch.mask, batch.labels) for batch in batches)
+        return model
 
     def stacks(self, model: nn.Module) -> list[nn.Module]:
         return [model.encoder] if isinstance(model, TransformerClassifier) else []

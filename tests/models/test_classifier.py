@@ -1,3 +1,6 @@
+import math
+from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +10,14 @@ from torch import Tensor
 
 from seqloom.config import ClassifierConfig
 from seqloom.layers.dropout import random_from
-from seqloom.models.classifier import CLASSIFIERS, BagOfWords, Classifier, ConvolutionalClassifier, build_classifier
+from seqloom.models.classifier import (
+    CLASSIFIERS,
+    BagOfWords,
+    Classifier,
+    ConvolutionalClassifier,
+    RecurrentClassifier,
+    build_classifier,
+)
 
 V, C, UNK = 31, 3, 1
 LENGTHS = (7, 4, 1, 2)
@@ -99,6 +109,52 @@ def test_a_word_counts_once_however_often_it_stands() -> None:
     bag = model("bag", ngrams=1)
     once, twice = torch.tensor([[5, 6]]), torch.tensor([[5, 6, 5]])
     torch.testing.assert_close(bag(twice, twice > 0).logits, bag(once, once > 0).logits)
+
+
+def test_a_bag_may_start_at_naive_bayes() -> None:
+    """p(class) times the product of p(row | class), each to the power of 1 / sqrt(number of rows)."""
+    tokens, mask = batch()
+    labels = torch.tensor([2, 1, 2, 0])
+    made = build_classifier(ClassifierConfig(kind="bag", bag_start="naive_bayes", buckets=1 << 20), V, C, UNK).double()
+    made.eval()
+    assert isinstance(made, BagOfWords)
+    made.count((tokens[part], mask[part], labels[part]) for part in (slice(0, 3), slice(3, 4)))
+    found: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(C)]
+    texts = [tokens[row, :length].tolist() for row, length in enumerate(LENGTHS)]
+    for ids, label in zip(texts, labels.tolist(), strict=True):
+        found[label].update({*((one,) for one in ids), *pairwise(ids)})
+    seen = {each for counts in found for each in counts}
+    for ids in texts:
+        own = {*((one,) for one in ids), *pairwise(ids)}
+        logs = [math.log((count + 1) / (4 + C)) for count in labels.bincount().tolist()]
+        for number, counts in enumerate(found):
+            share = [math.log((counts[each] + 1) / (counts.total() + len(seen))) for each in own]
+            logs[number] += sum(share) / len(own) ** 0.5
+        one = torch.tensor([ids])
+        logits = made(one, one > 0).logits[0]
+        torch.testing.assert_close(logits.softmax(-1), torch.tensor(logs, dtype=torch.float64).softmax(-1))
+    unseen = torch.tensor([[30, 29, 30]])
+    assert not {29, 30} & {token for ids in texts for token in ids}
+    torch.testing.assert_close(made(unseen, unseen > 0).logits[0], made.bias)
+
+
+def test_a_bag_beside_a_network_starts_at_naive_bayes_too() -> None:
+    tokens, mask = batch()
+    config = ClassifierConfig(wide=True, bag_start="naive_bayes", d_model=10, hidden_size=11, buckets=23)
+    made = build_classifier(config, V, C, UNK).eval()
+    assert isinstance(made, RecurrentClassifier)
+    assert made.bag is not None
+    made.count([(tokens, mask, torch.tensor([0, 1, 2, 1]))])
+    assert made.bag.table.weight[tokens[0]].all()
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_nothing_is_counted_unasked(kind: str) -> None:
+    def texts() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        raise AssertionError("read")
+        yield
+
+    model(kind, wide=True).count(texts())
 
 
 def test_the_order_of_words_is_all_the_same_to_a_bag_of_single_words() -> None:
