@@ -60,16 +60,28 @@ def classify(
         ids = torch.from_numpy(pad(read)).to(device)
         with torch.inference_mode():
             found = model(ids, ids != PAD)
-        for row, answer in zip(rows.tolist(), _predictions(setup, found, read), strict=True):
+        of_rows = [texts[row] for row in rows]
+        for row, answer in zip(rows.tolist(), _predictions(setup, found, of_rows), strict=True):
             answers[row] = answer
     return answers
 
 
-def _predictions(setup: ClassifierSetup, found: Classified, tokens: list[list[int]]) -> Iterator[Prediction]:
+def _predictions(setup: ClassifierSetup, found: Classified, texts: Sequence[str]) -> Iterator[Prediction]:
     probabilities = found.logits.float().softmax(-1).tolist()
-    weights = [None] * len(tokens) if found.weights is None else found.weights.tolist()
-    for probs, ids, own in zip(probabilities, tokens, weights, strict=True):
+    weights = [None] * len(texts) if found.weights is None else found.weights.tolist()
+    for probs, text, own in zip(probabilities, texts, weights, strict=True):
         ranked = dict(sorted(zip(setup.labels.names, probs, strict=True), key=lambda each: -each[1]))
         label, probability = next(iter(ranked.items()))
-        words = None if own is None else list(zip(setup.tokenizer.pieces(ids), own[: len(ids)], strict=True))
-        yield Prediction(label, probability, ranked, words)
+        yield Prediction(label, probability, ranked, None if own is None else _words(setup, text, own))
+
+
+def _words(setup: ClassifierSetup, text: str, weights: Sequence[float]) -> list[tuple[str, float]]:
+    """Each token as it stands in the text, with its weight; spaces and parts of a character count for what follows."""
+    words, before = [], 0.0
+    surfaces = setup.tokenizer.surfaces(setup.reading.text(text))
+    for surface, weight in zip(surfaces, weights[: len(surfaces)], strict=True):
+        before += weight
+        if surface.strip():
+            words.append((surface.strip(), before))
+            before = 0.0
+    return words

@@ -226,6 +226,26 @@ def test_an_answer_as_a_line_and_as_json(trained: Callable[[str], Path]) -> None
     assert answer.line(weights=False).split("\t") == [label, probability]
 
 
+@pytest.mark.parametrize(
+    ("tokenizer", "words"),
+    [
+        ("words", ["电影", "龘", "不", "好看", "！", "Really", "3", "times"]),
+        ("characters", [*"电影龘不好看！Really3times"]),
+    ],
+)
+def test_chinese_words_are_shown_as_they_stand(tokenizer: str, words: list[str], tmp_path: Path) -> None:
+    """Known or not, spelt in bytes or not; the spaces count for what follows."""
+    lines = [f"{'好' if n % 2 else '差'}\t电影 {n} {'很好看' if n % 2 else '不好看'}！" for n in range(24)]
+    (tmp_path / "train.tsv").write_text("\n".join(lines), encoding="utf-8")
+    sizes = {"model.hidden_size": 5, "model.d_model": 6, "training.steps": 2, "data.tokenizer": tokenizer}
+    train(tmp_path / "run", {"data.data": str(tmp_path / "train.tsv"), **sizes})
+    (answer,) = open_predictor(tmp_path / "run").predict(["电影 龘 不好看！ Really 3 times"])
+    assert [word for word, _ in answer.weights] == words
+    assert sum(weight for _, weight in answer.weights) == pytest.approx(1, abs=1e-5)
+    _, _, shown = answer.line(weights=True).split("\t")
+    assert [each.partition("=")[0] for each in shown.split(" ")] == words
+
+
 def test_load_gives_a_predictor(trained: Callable[[str], Path]) -> None:
     predictor = seqloom.load(trained("bag"))
     assert isinstance(predictor, Predictor)

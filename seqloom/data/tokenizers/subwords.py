@@ -208,6 +208,13 @@ class SentencePiece:
         """The spelling of each token, as SentencePiece shows it."""
         return [str(self._processor.id_to_piece(int(i))) for i in ids]
 
+    def surfaces(self, text: str) -> list[str]:
+        """What of the normalized text each of its tokens stands for, a space in front of it too.
+
+        Of a character that is spelt in bytes the last one has it.
+        """
+        return [piece.surface for piece in self._processor.encode(normalize(text), return_type="proto").pieces]
+
     def id_of(self, piece: str) -> int:
         """The token that is spelt so.
 

@@ -70,6 +70,13 @@ class Tokenizer(Encoder, Protocol):
         """The spelling of each token."""
         ...
 
+    def surfaces(self, text: str) -> list[str]:
+        """What of the normalized text each of its tokens stands for, a space in front of it too.
+
+        Of a character that takes several tokens the last one has it, and the others have nothing.
+        """
+        ...
+
     def id_of(self, piece: str) -> int:
         """The token that is spelt so.
 

@@ -143,6 +143,10 @@ class Words:
         """The spelling of each token."""
         return [self._pieces[i] for i in ids]
 
+    def surfaces(self, text: str) -> list[str]:
+        """The words of a text, as they stand in it, known or not."""
+        return list(self._cut(normalize(text)))
+
     def id_of(self, piece: str) -> int:
         """The token that is spelt so.
 

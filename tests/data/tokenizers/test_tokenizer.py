@@ -51,6 +51,16 @@ any_text = st.one_of(
 
 @given(any_text)
 @example("")
+@example("龘 😀 books")
+def test_what_each_token_stands_for(name, tokenizer, text):
+    surfaces = tokenizer.surfaces(text)
+    assert len(surfaces) == len(tokenizer.encode([text])[0])
+    spelt = "".join(surfaces)
+    assert spelt == normalize(text) if name in LOSSLESS else spelt == normalize(text).replace(" ", "")
+
+
+@given(any_text)
+@example("")
 @example(" \u3000 ")
 @example("\0 \x01\x7f\u200b\ufeff\ufffd\uffff \U0010ffff")
 def test_any_text_has_tokens_and_they_have_a_text(name, tokenizer, text):
