@@ -82,7 +82,7 @@ class ClassifierConfig(Section):
     d_ff: int = Field(512, ge=1, le=262_144, description="of transformer: width inside the feed-forward layers")
     wide: bool = Field(
         False,
-        description="add the scores of a bag of words to those of the network, which then learns what a bag cannot (wide and deep)",
+        description="put a bag of words beside the network, which learns by itself, and take the mean of their scores",
     )
     pooling: Literal["attention", "mean", "max"] = Field(
         "attention",

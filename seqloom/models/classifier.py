@@ -78,16 +78,21 @@ class Classifier(nn.Module):
         """
         with random_from(random):
             logits = self._training_logits(tokens, mask)
+            labels = labels.repeat(len(logits) // len(labels))
             if not consistency:
                 return smoothed_cross_entropy(logits, labels, smoothing)
             return consistency_loss(logits, self._training_logits(tokens, mask), labels, smoothing, consistency)
+
+    def apart(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The logits of each part that learns by itself, one after another: [P * B, C] for P parts."""
+        return self(tokens, mask).logits
 
     def _training_logits(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Training leaves words out (Iyyer et al. 2015, section 2.3): they become unknown ones."""
         if self.training and self.word_dropout:
             kept = keep_mask(tokens.shape, self.word_dropout).to(tokens.device, torch.bool)
             tokens = tokens.where(kept | ~mask, self.unknown)
-        logits: Tensor = self(tokens, mask).logits
+        logits = self.apart(tokens, mask)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -157,8 +162,10 @@ class BagOfWords(Classifier):
 class PooledClassifier(Classifier):
     """Word vectors, what a network makes of them in their places, one vector of all, and its class.
 
-    ``width`` is that of the last vector. With ``wide``, the scores of a bag of words are added: Cheng et al. 2016,
-    "Wide & Deep Learning", section 3.3.
+    ``width`` is that of the last vector. With ``wide``, a bag of words stands beside the network, and the scores are
+    the mean of both: Mesnil et al. 2014, "Ensemble of Generative and Discriminative Techniques for Sentiment Analysis".
+    Each learns by itself: together, the bag soon explains the texts to train on, and leaves the network nothing to
+    learn of them.
     """
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, unknown: int, width: int) -> None:
@@ -171,9 +178,18 @@ class PooledClassifier(Classifier):
         init_xavier(self.output)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Classified:
+        own = self._network(tokens, mask)
+        if self.bag is None:
+            return own
+        return own._replace(logits=(own.logits + self.bag(tokens, mask).logits) / 2)
+
+    def apart(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        logits = self._network(tokens, mask).logits
+        return logits if self.bag is None else torch.cat([logits, self.bag(tokens, mask).logits])
+
+    def _network(self, tokens: Tensor, mask: Tensor) -> Classified:
         x, weights = self.pool(self.dropout(self.embedding(tokens)), mask)
-        logits = self.output(self.dropout(x))
-        return Classified(logits if self.bag is None else logits + self.bag(tokens, mask).logits, weights)
+        return Classified(self.output(self.dropout(x)), weights)
 
     def count(self, texts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         if self.bag is not None:

@@ -148,6 +148,24 @@ def test_a_bag_beside_a_network_starts_at_naive_bayes_too() -> None:
     assert made.bag.table.weight[tokens[0]].all()
 
 
+def test_a_network_and_the_bag_beside_it_learn_apart_and_answer_together() -> None:
+    tokens, mask = batch()
+    labels = torch.tensor([0, 1, 2, 1])
+    both, alone = model("recurrent", wide=True), model("recurrent")
+    assert isinstance(both, RecurrentClassifier)
+    assert both.bag is not None
+    alone.load_state_dict({name: w for name, w in both.state_dict().items() if not name.startswith("bag.")})
+    network, bag = (part(tokens, mask).logits for part in (alone, both.bag))
+    torch.testing.assert_close(both(tokens, mask).logits, (network + bag) / 2)
+    losses = [part.loss(tokens, labels, mask, smoothing=0.1) for part in (both, alone, both.bag)]
+    torch.testing.assert_close(losses[0], losses[1] + losses[2])
+    for loss in losses[:2]:
+        loss.backward()
+    learnt = dict(both.named_parameters())
+    for name, weight in alone.named_parameters():
+        torch.testing.assert_close(weight.grad, learnt[name].grad)
+
+
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_nothing_is_counted_unasked(kind: str) -> None:
     def texts() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
