@@ -27,19 +27,41 @@ SETS = {"mr": "cls_en_mr", "trec": "cls_en_trec", "chnsenticorp": "cls_zh_chnsen
 
 SMALL: dict[str, Any] = {"model.d_model": 64, "model.hidden_size": 64, "model.word_dropout": 0.2}
 
+COUNTED: dict[str, Any] = {
+    "model.bag_start": "naive_bayes",
+    "model.buckets": 1 << 20,
+    "model.bag_dropout": 0.1,
+    "model.word_dropout": 0.2,
+    "training.ema": 0.99,
+}
+
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "mr": {
-        "bag": {"model.dropout": 0.3, "training.weight_decay": 0.3, "training.steps": 2000},
-        "convolutional": {"model.word_dropout": 0.2, "training.steps": 1200},
+        "bag": {
+            **COUNTED,
+            "data.tokenizer": "bpe",
+            "data.vocab_size": 8000,
+            "training.weight_decay": 0.3,
+            "training.steps": 600,
+        },
+        "convolutional": {
+            **COUNTED,
+            "model.d_model": 64,
+            "model.filters": 50,
+            "model.wide": "apart",
+            "training.steps": 800,
+        },
         "recurrent": {
             **SMALL,
+            **COUNTED,
+            "model.wide": "apart",
             "training.learning_rate": 3e-3,
             "training.weight_decay": 0.3,
-            "training.steps": 1000,
+            "training.steps": 800,
         },
     },
     "trec": {
-        "bag": {"model.dropout": 0.3, "training.steps": 1000},
+        "bag": {"training.steps": 1000},
         "convolutional": {
             "data.lowercase": True,
             "model.d_model": 100,
@@ -51,7 +73,8 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "recurrent": {
             **SMALL,
-            "model.wide": True,
+            "model.wide": "together",
+            "model.bag_dropout": 0.5,
             "model.word_dropout": 0.1,
             "training.weight_decay": 0.1,
             "training.ema": 0.99,
@@ -59,30 +82,25 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "chnsenticorp": {
-        "bag": {
+        "bag": {**COUNTED, "data.batch_tokens": 4096, "training.weight_decay": 0.1, "training.steps": 400},
+        "convolutional": {
+            **COUNTED,
             "data.tokenizer": "characters",
             "data.batch_tokens": 4096,
-            "model.buckets": 1 << 20,
-            "training.weight_decay": 0.3,
-            "training.steps": 1500,
-        },
-        "convolutional": {
-            "data.batch_tokens": 3072,
             "model.d_model": 64,
             "model.widths": [2, 3, 4],
-            "model.word_dropout": 0.2,
+            "model.wide": "together",
             "training.learning_rate": 3e-3,
-            "training.weight_decay": 0.3,
-            "training.ema": 0.99,
-            "training.steps": 1000,
+            "training.weight_decay": 0.1,
+            "training.steps": 400,
         },
         "recurrent": {
             **SMALL,
+            **COUNTED,
             "data.batch_tokens": 4096,
-            "model.wide": True,
-            "training.weight_decay": 0.3,
-            "training.ema": 0.99,
-            "training.steps": 700,
+            "model.wide": "together",
+            "training.weight_decay": 0.1,
+            "training.steps": 400,
         },
     },
 }

@@ -80,9 +80,9 @@ class ClassifierConfig(Section):
     num_layers: int = Field(1, ge=1, le=1000, description="depth of recurrent and transformer")
     num_heads: int = Field(4, ge=1, description="of transformer: attention heads; d_model must be a multiple of it")
     d_ff: int = Field(512, ge=1, le=262_144, description="of transformer: width inside the feed-forward layers")
-    wide: bool = Field(
-        False,
-        description="put a bag of words beside the network, which learns by itself, and take the mean of their scores",
+    wide: Literal["none", "together", "apart"] = Field(
+        "none",
+        description="put a bag of words beside the network: together, the sum of their scores learns; apart, each learns by itself, and their mean answers",
     )
     pooling: Literal["attention", "mean", "max"] = Field(
         "attention",

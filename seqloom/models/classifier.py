@@ -162,10 +162,10 @@ class BagOfWords(Classifier):
 class PooledClassifier(Classifier):
     """Word vectors, what a network makes of them in their places, one vector of all, and its class.
 
-    ``width`` is that of the last vector. With ``wide``, a bag of words stands beside the network, and the scores are
-    the mean of both: Mesnil et al. 2014, "Ensemble of Generative and Discriminative Techniques for Sentiment Analysis".
-    Each learns by itself: together, the bag soon explains the texts to train on, and leaves the network nothing to
-    learn of them.
+    ``width`` is that of the last vector. With ``wide``, a bag of words stands beside the network. Together, the sum
+    of their scores learns (Cheng et al. 2016, "Wide & Deep Learning", section 3.3). A bag may soon explain all texts
+    to train on, and leave the network nothing to learn of them; apart, each learns by itself, and their mean answers
+    (Mesnil et al. 2014, "Ensemble of Generative and Discriminative Techniques for Sentiment Analysis").
     """
 
     def __init__(self, config: ClassifierConfig, vocab_size: int, classes: int, unknown: int, width: int) -> None:
@@ -174,18 +174,21 @@ class PooledClassifier(Classifier):
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         self.dropout = Dropout(config.dropout)
         self.output = LINEARS[config.linear](width, classes)
-        self.bag = BagOfWords(config, vocab_size, classes, unknown) if config.wide else None
+        self.bag = BagOfWords(config, vocab_size, classes, unknown) if config.wide != "none" else None
+        self.together = config.wide == "together"
         init_xavier(self.output)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Classified:
         own = self._network(tokens, mask)
         if self.bag is None:
             return own
-        return own._replace(logits=(own.logits + self.bag(tokens, mask).logits) / 2)
+        both = own.logits + self.bag(tokens, mask).logits
+        return own._replace(logits=both if self.together else both / 2)
 
     def apart(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        logits = self._network(tokens, mask).logits
-        return logits if self.bag is None else torch.cat([logits, self.bag(tokens, mask).logits])
+        if self.bag is None or self.together:
+            return super().apart(tokens, mask)
+        return torch.cat([self._network(tokens, mask).logits, self.bag(tokens, mask).logits])
 
     def _network(self, tokens: Tensor, mask: Tensor) -> Classified:
         x, weights = self.pool(self.dropout(self.embedding(tokens)), mask)

@@ -22,10 +22,7 @@ from seqloom.tasks.classifier_setup import TOKENIZER, ClassifierSetup
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.predictions import BATCH_TOKENS, Prediction, classify
-from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
-
-SAMPLES = 5
-"""Validation texts shown with their answers, the same ones every time."""
+from seqloom.tasks.task import SAMPLES, Evaluation, Loss, Sample, Say, Task
 
 OF_CLASSES = ("output.", "bag.", "table.", "bias")
 """Beginnings of the names of weights that mean nothing to other classes."""
@@ -49,18 +46,15 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
     @classmethod
     def prepare(cls, config: ClassifyTextConfig, folder: Path, say: Say) -> "ClassifyText":
         prepared = prepare_labelled(config.data, folder, say)
-        return cls(
-            ClassifierSetup(config.model, prepared.tokenizer, prepared.labels, prepared.reading), prepared, config
-        )
+        read = prepared.tokenizer, prepared.labels, prepared.reading
+        return cls(ClassifierSetup(config.model, *read), prepared, config)
 
     @classmethod
     def plan_start(cls, origin: ModelFolder) -> Plan:
         model = ClassifierSetup.from_folder(origin).model.model_dump(mode="json")
-        settings = {"data.tokenizer_file": str((origin.path / TOKENIZER).resolve())}
-        return Plan(
-            settings | {f"model.{key}": value for key, value in model.items()},
-            [f"vocabulary and sizes are those of {origin.path}"],
-        )
+        settings = {f"model.{key}": value for key, value in model.items()}
+        settings["data.tokenizer_file"] = str((origin.path / TOKENIZER).resolve())
+        return Plan(settings, [f"vocabulary and sizes are those of {origin.path}"])
 
     def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
         about = ClassifierSetup.from_folder(origin)
@@ -94,8 +88,8 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
     def build_model(self) -> Classifier:
         model = self.setup.build()
         if self._prepared is not None:
-            corpus, rows = self._prepared.train, np.arange(len(self._prepared.train))
-            batches = evaluation_batches(corpus, 2 * self.config.data.batch_tokens, rows, collate_labelled)
+            corpus, tokens = self._prepared.train, 2 * self.config.data.batch_tokens
+            batches = evaluation_batches(corpus, tokens, np.arange(len(corpus)), collate_labelled)
             model.count((batch.tokens, batch.mask, batch.labels) for batch in batches)
         return model
 
@@ -134,11 +128,11 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
         names, expected = self.setup.labels.names, corpus.tgt.tokens[rows].astype(np.int64)
         found = report(answers[rows], expected, names)
         texts = self.setup.tokenizer.decode([corpus.src[row].tolist() for row in rows[:SAMPLES]])
-        labels = [(names[expected[i]], names[answers[row]]) for i, row in enumerate(rows[:SAMPLES])]
+        labels = [(names[right], names[answers[row]]) for right, row in zip(expected, rows, strict=True)]
         return Evaluation(
             scores={"valid_loss": total / len(rows), "accuracy": found.accuracy, "f1": found.f1},
             signatures=found.signature,
-            samples=[Sample(text, *pair) for text, pair in zip(texts, labels, strict=True)],
+            samples=[Sample(text, *pair) for text, pair in zip(texts, labels, strict=False)],
             headline=f"accuracy {found.accuracy:.1f}",
         )
 

@@ -19,6 +19,9 @@ from seqloom.tasks.plan import Plan
 Say = Callable[[str], None]
 """Where a sentence about what is being done goes."""
 
+SAMPLES = 5
+"""Of a validation, shown with their answers, the same ones every time."""
+
 
 @dataclass(frozen=True)
 class Loss:

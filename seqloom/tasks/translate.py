@@ -37,16 +37,13 @@ from seqloom.tasks.directions import score_by_direction
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.plan import SIZES, Plan, plan_size, plan_vocabulary
 from seqloom.tasks.setup import TranslatorSetup
-from seqloom.tasks.task import Evaluation, Loss, Sample, Say, Task
+from seqloom.tasks.task import SAMPLES, Evaluation, Loss, Sample, Say, Task
 from seqloom.tasks.torch_engine import TorchEngine
 
 LANGUAGES = "data.src_lang", "data.tgt_lang"
 
 FINE_TUNING_RATE = 3e-4
 """Learning rate of a training that starts from a trained model."""
-
-SAMPLES = 5
-"""Validation sentences shown with their translations, the same ones every time."""
 
 RUNAWAY = 3
 """In validation a translation is cut when it is so many times as long as the data lets expect."""

@@ -76,7 +76,7 @@ def open_classifier(folder: Path) -> None:
 LABEL_NAMES = "dull", "fine"
 
 
-@pytest.fixture(params=[("words", {"kind": "recurrent", "wide": True}), ("characters", {"kind": "convolutional"})])
+@pytest.fixture(params=[("words", {"kind": "recurrent", "wide": "apart"}), ("characters", {"kind": "convolutional"})])
 def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A minute classifier with each kind of tokenizer."""
     tokenizer, parts = request.param

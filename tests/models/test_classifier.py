@@ -54,8 +54,8 @@ def batch() -> tuple[Tensor, Tensor]:
 CASES = [
     *((kind, {}) for kind in CLASSIFIERS),
     ("recurrent", {"num_layers": 2, "bidirectional": False, "cell": "gru", "pooling": "max"}),
-    ("recurrent", {"wide": True, "normalization": "instance"}),
-    ("convolutional", {"normalization": "group", "widths": (1, 2, 9)}),
+    ("recurrent", {"wide": "apart", "normalization": "instance"}),
+    ("convolutional", {"normalization": "group", "widths": (1, 2, 9), "wide": "together"}),
     ("transformer", {"num_layers": 2, "pooling": "mean", "normalization": "rms"}),
 ]
 
@@ -140,7 +140,7 @@ def test_a_bag_may_start_at_naive_bayes() -> None:
 
 def test_a_bag_beside_a_network_starts_at_naive_bayes_too() -> None:
     tokens, mask = batch()
-    config = ClassifierConfig(wide=True, bag_start="naive_bayes", d_model=10, hidden_size=11, buckets=23)
+    config = ClassifierConfig(wide="together", bag_start="naive_bayes", d_model=10, hidden_size=11, buckets=23)
     made = build_classifier(config, V, C, UNK).eval()
     assert isinstance(made, RecurrentClassifier)
     assert made.bag is not None
@@ -148,10 +148,24 @@ def test_a_bag_beside_a_network_starts_at_naive_bayes_too() -> None:
     assert made.bag.table.weight[tokens[0]].all()
 
 
-def test_a_network_and_the_bag_beside_it_learn_apart_and_answer_together() -> None:
+def test_a_network_and_the_bag_beside_it_may_learn_together() -> None:
     tokens, mask = batch()
     labels = torch.tensor([0, 1, 2, 1])
-    both, alone = model("recurrent", wide=True), model("recurrent")
+    both = model("recurrent", wide="together")
+    assert isinstance(both, RecurrentClassifier)
+    assert both.bag is not None
+    bag, both.bag = both.bag, None
+    expected = both(tokens, mask).logits + bag(tokens, mask).logits
+    both.bag = bag
+    torch.testing.assert_close(both(tokens, mask).logits, expected)
+    loss = torch.nn.functional.cross_entropy(expected, labels, reduction="sum")
+    torch.testing.assert_close(both.loss(tokens, labels, mask), loss)
+
+
+def test_a_network_and_the_bag_beside_it_may_learn_apart() -> None:
+    tokens, mask = batch()
+    labels = torch.tensor([0, 1, 2, 1])
+    both, alone = model("recurrent", wide="apart"), model("recurrent")
     assert isinstance(both, RecurrentClassifier)
     assert both.bag is not None
     alone.load_state_dict({name: w for name, w in both.state_dict().items() if not name.startswith("bag.")})
@@ -172,7 +186,7 @@ def test_nothing_is_counted_unasked(kind: str) -> None:
         raise AssertionError("read")
         yield
 
-    model(kind, wide=True).count(texts())
+    model(kind, wide="apart").count(texts())
 
 
 def test_the_order_of_words_is_all_the_same_to_a_bag_of_single_words() -> None:

@@ -102,6 +102,15 @@ def test_a_bag_of_single_words_cannot(films: Path, tmp_path: Path) -> None:
     assert summary["scores"]["valid"]["accuracy"] < 80
 
 
+@pytest.mark.parametrize("kind", ["bag", "recurrent"])
+def test_a_bag_may_start_at_naive_bayes(kind: str, films: Path, tmp_path: Path) -> None:
+    """Alone or beside a network: one step that hardly changes a thing, and it knows."""
+    changes = {"model.wide": "apart", "model.bag_start": "naive_bayes", "model.buckets": 100_003}
+    given = flags(films, kind, **changes, **{"training.steps": 1, "training.learning_rate": 1e-9})
+    assert train(tmp_path / "run", given)["scores"]["valid"]["accuracy"] > 95
+    assert open_predictor(tmp_path / "run").test([films / "test.tsv"], bootstrap=0).as_dict()["accuracy"] > 95
+
+
 @pytest.mark.parametrize("normalization", ["batch", "instance", "group", "layer", "rms"])
 def test_each_normalisation_learns(normalization: str, films: Path, tmp_path: Path) -> None:
     given = flags(films, "convolutional", **{"model.normalization": normalization, "model.linear": "weight_norm"})
@@ -112,7 +121,7 @@ def test_each_normalisation_learns(normalization: str, films: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_each_pooling_learns(pooling: str, films: Path, tmp_path: Path) -> None:
-    given = flags(films, "recurrent", **{"model.pooling": pooling, "model.wide": True, "training.consistency": 1.0})
+    given = flags(films, "recurrent", **{"model.pooling": pooling, "model.wide": "apart", "training.consistency": 1.0})
     assert train(tmp_path / "run", given)["scores"]["valid"]["accuracy"] > 90
 
 
