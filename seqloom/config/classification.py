@@ -9,6 +9,10 @@ from seqloom.config.section import Section, Texts
 from seqloom.config.training import CheckpointEvery, LearningRate, Precision, TrainingConfig, ValidateEvery, Warmup
 
 
+MOST_WORDS = 1_000
+"""That a filter sees at once."""
+
+
 class LabelledDataConfig(Section):
     """Which labelled texts, cut into which tokens and batches."""
 
@@ -71,7 +75,7 @@ class ClassifierConfig(Section):
         description="of a bag: what training starts from, nothing or what counting finds: naive Bayes",
     )
     widths: tuple[int, ...] = Field(
-        (3, 4, 5), min_length=1, description="of convolutional: how many words its filters see at once"
+        (3, 4, 5), min_length=1, max_length=100, description="of convolutional: how many words its filters see at once"
     )
     filters: int = Field(100, ge=1, le=65_536, description="of convolutional: how many of each width")
     cell: Literal["lstm", "gru", "rnn"] = Field("lstm", description="of recurrent: what remembers")
@@ -100,8 +104,8 @@ class ClassifierConfig(Section):
     def _check_sizes(self) -> "ClassifierConfig":
         if self.kind == "transformer" and (self.d_model % self.num_heads or self.d_model % 2):
             raise ValueError(f"d_model ({self.d_model}) must be even and a multiple of num_heads ({self.num_heads})")
-        if min(self.widths) < 1:
-            raise ValueError(f"widths {self.widths} must be numbers of words, from 1 on")
+        if min(self.widths) < 1 or max(self.widths) > MOST_WORDS:
+            raise ValueError(f"widths {self.widths} must be numbers of words, from 1 to {MOST_WORDS:,}")
         return self
 
 

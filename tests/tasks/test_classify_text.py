@@ -316,7 +316,8 @@ def test_what_is_no_list_of_texts(texts: Any, message: str, trained: Callable[[s
     ("settings", "message"),
     [
         ({"model.kind": "transformer", "model.d_model": 15}, "d_model (15) must be even and a multiple of num_heads"),
-        ({"model.widths": [3, 0]}, "widths (3, 0) must be numbers of words, from 1 on"),
+        ({"model.widths": [3, 0]}, "widths (3, 0) must be numbers of words, from 1 to 1,000"),
+        ({"model.widths": [1001]}, "widths (1001,) must be numbers of words, from 1 to 1,000"),
         ({"data.src": ["a.txt"]}, "'src' is no key of [data]"),
     ],
 )
