@@ -8,7 +8,6 @@ from seqloom.config.data import BatchTokens, CharacterCoverage, MaxLength, Valid
 from seqloom.config.section import Section, Texts
 from seqloom.config.training import CheckpointEvery, LearningRate, Precision, TrainingConfig, ValidateEvery, Warmup
 
-
 MOST_WORDS = 1_000
 """That a filter sees at once."""
 
