@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from seqloom.config import load_config
-from seqloom.tasks.classify_text import ClassifyText
+from seqloom.tasks.classify_text import ClassifyTextConfig
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PARTS = {"train": 40, "valid": 12, "test": 11}
@@ -82,7 +82,7 @@ def test_test_texts_are_looked_at_if_asked_for(
 
 def test_all_settings_are_known(script: ModuleType) -> None:
     configs = {
-        (name, kind): load_config(ClassifyText.Config, flags=script.flags(name, kind, 7))
+        (name, kind): load_config(ClassifyTextConfig, flags=script.flags(name, kind, 7))
         for name, kinds in script.SETTINGS.items()
         for kind in kinds
     }
