@@ -114,4 +114,5 @@ def _parse(path: Path) -> Any:
             return polib.pofile(str(plain), encoding="utf-8")
         except OSError as error:
             line, why = re.search(r"\(line (\d+)\)(?:: (.*))?", str(error)).groups()  # type: ignore[union-attr]
-            raise DataError(f"{path}:{line}: is not PO ({why or 'syntax error'}); correct it there") from None
+            why = shown(why or "syntax error", 200)
+            raise DataError(f"{path}:{line}: is not PO ({why}); correct it there") from None
