@@ -166,7 +166,7 @@ def test_what_is_called_so_is_utf8(path, charset):
         ("我爱茶\tI love tea\n", ":1: is not PO (syntax error); correct it there"),
         ('msgid "tea"\nmsgid "rice"\n', ":2: is not PO (syntax error); correct it there"),
         ('\nmsgid "te"a"\nmsgstr "茶"\n', ":2: is not PO (unescaped double quote found); correct it there"),
-        (f'msg{"x" * 999} "tea"\n', f":1: is not PO (unknown keyword msg{'x' * 181}...); correct it there"),
+        (f'#| msg{"x" * 999} "tea"\n', f":1: is not PO (unknown keyword msg{'x' * 181}...); correct it there"),
         ('msgid "tea"\nmsgstr[x] "茶"\n', ":2: is not PO (syntax error); correct it there"),
     ],
 )
