@@ -10,7 +10,7 @@ import typer
 
 from seqloom.cli import recipe_options as options
 from seqloom.cli.direction import SrcLang, TgtLang
-from seqloom.cli.running import Device, Threads, running
+from seqloom.cli.running import Device, Run, Threads, running
 
 app = typer.Typer(
     name="bench",
@@ -100,7 +100,7 @@ def train(
 
 @app.command(no_args_is_help=True)
 def decode(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     src: Annotated[
         Path | None,
         typer.Option(

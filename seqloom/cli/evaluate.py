@@ -8,7 +8,7 @@ import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Guard
-from seqloom.cli.running import Device, Engine, EngineName, Shortlist, Threads, open_translator
+from seqloom.cli.running import Device, Engine, EngineName, Run, Shortlist, Threads, open_translator
 
 if TYPE_CHECKING:
     from seqloom.tasks.task import Report
@@ -20,7 +20,7 @@ FOR_ALL = {"run", "data", "bootstrap", "device", "threads", "json_"}
 
 def command(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     src: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Source sentences, one a line, plain or compressed.", show_default=False),

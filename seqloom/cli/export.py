@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
+from seqloom.cli.running import Run
 
 
 class Target(StrEnum):
@@ -22,7 +23,7 @@ class Quantization(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     out: Annotated[
         Path | None,
         typer.Argument(

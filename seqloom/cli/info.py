@@ -1,11 +1,11 @@
 """seqloom info"""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from seqloom.cli.running import Run
 from seqloom.errors import shown
 
 MOST_SHOWN = 500
@@ -13,7 +13,7 @@ MOST_SHOWN = 500
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a model is, what it was made from, and how good it is; checksums are verified."""

@@ -2,17 +2,16 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seqloom.cli.input import Errors, ErrorsOption, standard_input
-from seqloom.cli.running import Device, Format, Threads
+from seqloom.cli.running import Device, Format, Run, Threads
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     weights: Annotated[
         bool, typer.Option("--weights", help="Show how much each word counted: word=weight, adding up to 1.")
     ] = False,

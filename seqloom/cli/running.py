@@ -23,6 +23,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)]
 Engine = Annotated[
     EngineName,
     typer.Option(
@@ -37,8 +38,6 @@ Threads = Annotated[
         "--threads", metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False
     ),
 ]
-
-
 Shortlist = Annotated[
     bool,
     typer.Option(

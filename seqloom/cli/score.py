@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seqloom.cli.direction import SrcLang, TgtLang
-from seqloom.cli.running import Device, Engine, EngineName, Threads, open_translator
+from seqloom.cli.running import Device, Engine, EngineName, Run, Threads, open_translator
 
 
 class Format(StrEnum):
@@ -18,7 +18,7 @@ class Format(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     src: Annotated[
         Path,
         typer.Option(metavar="FILE", help="Source sentences, one a line, plain or compressed.", show_default=False),

@@ -11,7 +11,7 @@ import typer
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.guarding import HELP, Found, Guard
 from seqloom.cli.input import Errors, ErrorsOption, standard_input
-from seqloom.cli.running import Device, Engine, EngineName, Format, Shortlist, Threads, open_translator
+from seqloom.cli.running import Device, Engine, EngineName, Format, Run, Shortlist, Threads, open_translator
 
 
 class Agreement(StrEnum):
@@ -20,7 +20,7 @@ class Agreement(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.", show_default=False)],
+    run: Run,
     ensemble: Annotated[
         list[Path] | None,
         typer.Option(
