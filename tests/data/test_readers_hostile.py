@@ -228,6 +228,14 @@ def test_a_parquet_file_that_becomes_a_thousand_times_as_large(tmp_path, monkeyp
     assert refused(path).startswith(": each of its bytes becomes more than 200 when it is unpacked, expected text")
 
 
+@pytest.mark.parametrize("name", ["definition_levels", "repetition_levels", "array_bytes"])
+def test_a_footer_that_pyarrow_ends_the_process_over(name):
+    """Found by fuzzing: to ask for the size of a single column aborted."""
+    pytest.importorskip("pyarrow")
+    with pytest.raises(DataError, match="the data from here on is damaged|holds int32, expected text"):
+        list(read_both(Path(__file__).parent / "crashing" / f"{name}.parquet", ZH_EN))
+
+
 def test_a_text_that_is_no_sentence_in_parquet(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "MAX_LINE_BYTES", 101)
     path = written(tmp_path / "a.parquet", {"zh": ["a", "a" * 102], "en": ["b", "b"]})

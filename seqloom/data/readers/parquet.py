@@ -30,7 +30,7 @@ def read_parquet(path: Path, options: Options) -> Iterator[Example]:
         nested = not isinstance(outer, pyarrow.Schema)
         wanted = [f"translation.{name}" if nested else name for name in columns]
         room = FREE_BYTES + MAX_EXPANSION * path.stat().st_size
-        _require_room(path, file.metadata, wanted, room)
+        _require_room(path, file.metadata, room)
         row = 0
         try:
             for batch in _batches(path, file, wanted):
@@ -53,12 +53,13 @@ def read_parquet(path: Path, options: Options) -> Iterator[Example]:
             raise DataError(f"{path} row {row + 1}: the data from here on is damaged ({shown(error, 200)})") from None
 
 
-def _require_room(path: Path, about: Any, columns: list[str], room: int) -> None:
-    """DataError if the columns are by their own account too large for such a small file."""
-    for group in range(about.num_row_groups):
-        chunks = map(about.row_group(group).column, range(about.num_columns))
-        room -= sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
-    if room < 0:
+def _require_room(path: Path, about: Any, room: int) -> None:
+    """DataError if the columns are by their own account too large for such a small file.
+
+    All of them together: what the file says of one column, pyarrow ends the process over if it is damaged.
+    """
+    groups = map(about.row_group, range(about.num_row_groups))
+    if sum(max(0, group.total_byte_size) for group in groups) > room:
         raise _bomb(path)
 
 
