@@ -197,8 +197,11 @@ def flush_to_disk(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
-def put_in_place(new: Path, path: Path) -> None:
-    """Makes ``new`` stand at ``path``; what stood there goes. At no moment is there nothing."""
+def put_in_place(new: Path, path: Path, previous: Path | None = None) -> None:
+    """Makes ``new`` stand at ``path``; at no moment is there nothing.
+
+    What stood there goes, or to ``previous``, in the place of what is there.
+    """
     if not path.exists():
         os.rename(new, path)
         return
@@ -210,6 +213,8 @@ def put_in_place(new: Path, path: Path) -> None:
         os.rename(new, path)
     if old.is_symlink():  # what it leads to is somebody else's
         old.unlink()
+    elif previous is not None:
+        put_in_place(old, previous)
     shutil.rmtree(old, ignore_errors=True)
 
 

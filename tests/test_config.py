@@ -122,6 +122,7 @@ def test_all_mistakes_come_in_one_report(tmp_path):
         ("training.steps=0.5", "--set: training.steps is 0.5, expected a whole number"),
         ("training.epochs=some", "--set: training.epochs is 'some', expected a number"),
         ("decoding.max_length_ratio=long", "--set: decoding.max_length_ratio is 'long', expected a number or 'auto'"),
+        (f"data.weights={['a'] * 500}", "--set: data.weights is 'a', expected a number"),
         ("decoding.max_length_ratio=-1", "--set: decoding.max_length_ratio is -1, expected at least 0.0 or 'auto'"),
         ("training.learning_rate=nan", "--set: training.learning_rate is nan, expected a finite number"),
         ("training.clip=inf", "--set: training.clip is inf, expected a finite number"),

@@ -213,10 +213,10 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds
 
 def _once_each(sentences: Iterable[str]) -> list[str]:
     """One sentence for a value that is none of several things, where pydantic has one for each."""
-    expected: dict[str, list[str]] = {}
+    expected: dict[str, dict[str, None]] = {}  # what was expected is a key: a list may hold the same mistake often
     for sentence in sentences:
         said, _, right = sentence.partition(", expected ")
-        expected.setdefault(said, []).append(right)
+        expected.setdefault(said, {})[right] = None
     return [f"{said}, expected {' or '.join(rights)}" if all(rights) else said for said, rights in expected.items()]
 
 

@@ -16,7 +16,7 @@ from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.errors import ConfigError, ModelFolderError, shown
 from seqloom.pipeline.ensemble import require_one_vocabulary
 from seqloom.tasks.engine import BATCH_TOKENS, Engine, TokenScores
-from seqloom.tasks.folder import WEIGHTS, ModelFolder, read_config, read_model
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, of_the_newest, read_config, read_model
 from seqloom.tasks.setup import TranslatorSetup
 
 if TYPE_CHECKING:
@@ -119,8 +119,12 @@ def open_engine(path: Path, running: Running) -> Opened:
 
     Raises:
         ConfigError: if CTranslate2 is asked for and cannot be had.
-        ModelFolderError: if there is no model, or it is damaged.
+        ModelFolderError: if there is no model, or it is damaged, and so is the one before it.
     """
+    return of_the_newest(path, lambda folder: _open(folder, running))
+
+
+def _open(path: Path, running: Running) -> Opened:
     for attempt in range(ATTEMPTS):
         folder = read_translator(path, weights=False)
         setup = TranslatorSetup.from_folder(folder)

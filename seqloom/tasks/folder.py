@@ -4,20 +4,24 @@ config.json         format version, task, sizes, scores with signatures, checksu
 model.safetensors   the weights
 *.model             the tokenizer's own file
 README.md           the model card
+
+A run folder holds its best model in model/, and in previous-model/ the one that was the best before: that
+one is read, and said so, where the first is damaged.
 """
 
 import hashlib
 import json
+import logging
 import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -36,7 +40,13 @@ READ_ATTEMPTS = 20
 
 WEIGHTS = "model.safetensors"
 
+MODEL, PREVIOUS = "model", "previous-model"
+"""The folders of a run folder with its best model, and with the one that was the best before."""
+
 CHECKSUM = re.compile("[0-9a-f]{64}")
+
+T = TypeVar("T")
+LOG = logging.getLogger(__name__)
 
 
 def sha256(path: Path) -> str:
@@ -62,7 +72,7 @@ def find_model(path: Path) -> Path:
     """The model folder of a run folder, or the folder itself."""
     if not path.exists():
         raise ModelFolderError(f"{path}: no such folder; expected a run folder or a model folder")
-    for folder in (path / "model", path):
+    for folder in (path / MODEL, path):
         if (folder / "config.json").is_file():
             return folder
     if (path / "run.json").is_file():
@@ -75,7 +85,8 @@ def find_model(path: Path) -> Path:
 def read_model(path: Path, weights: bool = True) -> ModelFolder:
     """Reads a run folder's or a model folder's model.
 
-    A folder that is exchanged for a better one while it is read is read again.
+    A folder that is exchanged for a better one while it is read is read again. Where the model of a
+    run is damaged, the one before it is read, and a warning is logged.
 
     Args:
         path: the folder.
@@ -84,23 +95,54 @@ def read_model(path: Path, weights: bool = True) -> ModelFolder:
     Raises:
         ModelFolderError: if something is missing, damaged or of another format version.
     """
-    for attempt in range(READ_ATTEMPTS):
-        try:
-            return _read_once(find_model(path), weights)
-        except ModelFolderError:
-            if attempt == READ_ATTEMPTS - 1 or not (path / "run.json").is_file():
-                raise
-            time.sleep(0.02)
-    raise AssertionError("unreachable")
+    return of_the_newest(path, lambda folder: _read_once(folder, weights))
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The config.json of a model folder, its version and outline checked."""
-    file = find_model(path) / "config.json"
+    """The config.json of the model that :func:`read_model` reads, its version and outline checked."""
+    return of_the_newest(path, _read_config)
+
+
+def of_the_newest(path: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` gives for the model folder of a run folder, or for a model folder itself.
+
+    Where it refuses the model of a run, which is damaged, it is asked for the one before, and a warning is logged.
+    """
+    is_run = (path / "run.json").is_file()
+    for _ in range(READ_ATTEMPTS):
+        before = _identity(path / MODEL)
+        try:
+            return read(find_model(path))
+        except ModelFolderError as error:
+            problem = error
+        if not is_run or (before is not None and before == _identity(path / MODEL)):
+            break
+        time.sleep(0.02)  # it was exchanged for a better one meanwhile, or is being
+    if is_run and (path / PREVIOUS).is_dir() and not _is_whole(path / MODEL):
+        try:
+            found = read(path / PREVIOUS)
+        except ModelFolderError:
+            raise problem from None
+        LOG.warning("%s. Until then the model before it is used, %s.", problem, path / PREVIOUS)
+        return found
+    raise problem
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What differs for a folder that was exchanged for another one; None where there is none."""
+    try:
+        about = folder.stat()
+    except OSError:
+        return None
+    return about.st_ino, about.st_mtime_ns
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
     try:
         config = read_json(file)
     except (OSError, ValueError) as error:
-        raise ModelFolderError(f"{file}: cannot be read as JSON ({error}); copy the model folder again") from None
+        raise ModelFolderError(f"{file}: cannot be read as JSON ({error}); {_remedy(folder)}") from None
     version = config.get("format_version") if isinstance(config, dict) else None
     if type(version) is not int or version < 1:
         raise ModelFolderError(f"{file}: has no format_version, so it is not a model of this program")
@@ -109,22 +151,35 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{file}: has format version {version}, this program reads up to {FORMAT_VERSION}; install a newer seqloom"
         )
     if not isinstance(config.get("task"), str) or not isinstance(config.get("files"), dict):
-        raise ModelFolderError(f"{file}: names no task or no files; the folder is damaged")
+        raise ModelFolderError(f"{file}: names no task or no files; {_remedy(folder)}")
     if len(config["files"]) > MAX_FILES:
         raise ModelFolderError(f"{file}: names {len(config['files']):,} files, expected the few of a model")
     for name, checksum in config["files"].items():
         if Path(name).name != name or name in ("", "..") or "\0" in name:
             raise ModelFolderError(f"{file}: names the file '{shown(name)}', expected a name without folders")
         if not isinstance(checksum, str) or not CHECKSUM.fullmatch(checksum):  # which also names a folder of the cache
-            raise ModelFolderError(f"{file}: has no checksum of {shown(name)}; the folder is damaged")
+            raise ModelFolderError(f"{file}: has no checksum of {shown(name)}; {_remedy(folder)}")
     return config
 
 
+def _remedy(folder: Path) -> str:
+    """What to do about a damaged model folder."""
+    if (folder.parent / "run.json").is_file():
+        return "give the command again that trained it, which makes it anew from its checkpoints"
+    return "copy the model folder again"
+
+
 def _read_once(folder: Path, weights: bool) -> ModelFolder:
-    config = read_config(folder)
+    config, files = _verified(folder, weights)
+    return ModelFolder(folder, config, files, read_tensors(folder / WEIGHTS) if weights else {})
+
+
+def _verified(folder: Path, weights: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The config.json and the small files of a folder, all of whose checksums fit."""
+    config = _read_config(folder)
     files: dict[str, bytes] = {}
     if WEIGHTS not in config["files"]:
-        raise ModelFolderError(f"{folder / 'config.json'}: names no {WEIGHTS}; the folder is damaged")
+        raise ModelFolderError(f"{folder / 'config.json'}: names no {WEIGHTS}; {_remedy(folder)}")
     for name, checksum in config["files"].items():
         if name == WEIGHTS and not weights:
             continue
@@ -136,16 +191,11 @@ def _read_once(folder: Path, weights: bool) -> ModelFolder:
             else:
                 files[name] = read_bytes(path, MAX_FILE_BYTES)
                 found = hashlib.sha256(files[name]).hexdigest()
-            if found != checksum:
-                again = "copy the model folder again"
-                if (folder.parent / "run.json").is_file():
-                    again += ", or give the command again that trained it, which makes it anew from its checkpoints"
-                raise ModelFolderError(f"{path}: is damaged, its checksum is not the one in config.json; {again}")
         except OSError as error:
-            raise ModelFolderError(
-                f"{path}: cannot be read ({error.strerror}); the model folder is not whole"
-            ) from None
-    return ModelFolder(folder, config, files, read_tensors(folder / WEIGHTS) if weights else {})
+            raise ModelFolderError(f"{path}: cannot be read ({error.strerror}); {_remedy(folder)}") from None
+        if found != checksum:
+            raise ModelFolderError(f"{path}: is damaged, its checksum is not the one in config.json; {_remedy(folder)}")
+    return config, files
 
 
 @contextmanager
@@ -202,10 +252,21 @@ def _is_finite(tensor: "Tensor") -> bool:
     return math.isfinite(float(least)) and math.isfinite(float(most))
 
 
-def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], weights: "dict[str, Tensor]") -> None:
+def write_model(
+    path: Path,
+    config: dict[str, Any],
+    files: dict[str, bytes],
+    weights: "dict[str, Tensor]",
+    previous: Path | None = None,
+) -> None:
     """Puts a whole model folder in the place of ``path``, in one exchange.
 
-    ``config`` needs ``task``; version and checksums are added here.
+    Args:
+        path: the folder.
+        config: needs ``task``; version and checksums are added here.
+        files: the small files, by name.
+        weights: the tensors, by name.
+        previous: where the model goes that stood at ``path``, if it is whole; otherwise that model is gone.
     """
     from safetensors.torch import save_file
 
@@ -224,4 +285,12 @@ def write_model(path: Path, config: dict[str, Any], files: dict[str, bytes], wei
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
         raise
-    put_in_place(new, path)
+    put_in_place(new, path, previous if _is_whole(path) else None)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        _verified(folder, weights=True)
+    except ModelFolderError:
+        return False
+    return True

@@ -70,6 +70,7 @@ class Evaluation:
     """How good a model is on a split."""
 
     scores: dict[str, float]
+    """By their names; ``valid_loss``, the mean loss of a target, is one of them."""
     signatures: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     headline: str = ""
@@ -133,7 +134,7 @@ class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
     name: ClassVar[str]
     Config: ClassVar[type[Section]]
     best_by: ClassVar[str]
-    """The score that tells the best model; larger is better."""
+    """The score that tells the best model; larger is better. Of two as good it is the one with the lower loss."""
 
     def __init__(self, setup: SetupT, prepared: PreparedT | None = None, config: ConfigT | None = None) -> None:
         self.setup = setup

@@ -144,7 +144,8 @@ def read_state(path: Path) -> dict[str, Any]:
                 raise RunError(f"{path / name}: is damaged, its checksum is not the one in state.json")
         wrong = [name for name in NUMBERS if not 0 <= state[name] < float("inf")]
         wrong += [name for name, value in state["batches"].items() if type(value) is not int or value < 0]
-        wrong += ["best"] if state["best"] is not None and not isinstance(state["best"], int | float) else []
+        best = {"best": state["best"], "best_loss": state.get("best_loss")}  # an earlier program wrote no loss
+        wrong += [name for name, value in best.items() if value is not None and not isinstance(value, int | float)]
         if wrong or state["step"] != step_of(path):
             raise ValueError(f"{', '.join(wrong) or 'step'} in state.json cannot be")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

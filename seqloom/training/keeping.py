@@ -29,7 +29,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(folder):
-                for left in (*folder.glob("model.new-*"), *folder.glob("model.old-*")):
+                for left in (*folder.glob("*model.new-*"), *folder.glob("*model.old-*")):
                     shutil.rmtree(left, ignore_errors=True)
                 yield
         finally:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seqloom.config import TrainingConfig
 from seqloom.errors import DivergenceError
 from seqloom.machine import give_back_memory
-from seqloom.tasks.folder import ModelFolder, write_model
+from seqloom.tasks.folder import MODEL, PREVIOUS, ModelFolder, write_model
 from seqloom.tasks.task import Evaluation, Task
 from seqloom.training import checkpoint
 from seqloom.training.ahead import Ahead
@@ -51,6 +51,8 @@ class Progress:
     tokens: int = 0
     seconds: float = 0.0
     best: float = -math.inf
+    best_loss: float = math.inf
+    """Of the model with the best score."""
     best_step: int = 0
     worse_validations: int = 0
     finished: bool = False
@@ -149,10 +151,8 @@ class Trainer:
         if self.mean is not None:
             self.mean.load(mean)
         self.batches.load_state_dict(state["batches"])
-        known = {key: state[key] for key in asdict(self.progress)}
+        known = {key: state[key] for key in asdict(self.progress) if state.get(key) is not None}
         self.progress = Progress(**{**known, "finished": False})
-        if self.progress.best is None:
-            self.progress.best = -math.inf
 
     def run(self) -> None:
         """Trains to the end, or until it is asked to stop."""
@@ -337,7 +337,7 @@ class Trainer:
         begun = self._seconds()
         model = self._with(weights) if self.sharded else self.model
         evaluation = self.task.evaluate(model, "valid")
-        best = evaluation.scores[self.task.best_by] > self.progress.best
+        best = self._is_best(evaluation)
         self.progress.worse_validations = 0 if best else self.progress.worse_validations + 1
         self._record(evaluation, best)
         if best:
@@ -346,6 +346,14 @@ class Trainer:
         if self.budget is not None and self.timeline.validations is not None:
             self.budget.validation_seconds = self.progress.validated - begun
             self.timeline.validations.append(self.progress.step)
+
+    def _merit(self, evaluation: Evaluation) -> tuple[float, float]:
+        return evaluation.scores[self.task.best_by], evaluation.scores["valid_loss"]
+
+    def _is_best(self, evaluation: Evaluation) -> bool:
+        """Whether a model is better than all before; of two with one score, a BLEU of 0 say, the lower loss is."""
+        score, loss = self._merit(evaluation)
+        return (score, -loss) > (self.progress.best, -self.progress.best_loss)
 
     def _record(self, evaluation: Evaluation, best: bool) -> None:
         record = {"step": self.progress.step, "seconds": round(self._seconds(), 3), **evaluation.scores}
@@ -356,7 +364,7 @@ class Trainer:
 
     def _keep(self, evaluation: Evaluation, weights: dict[str, Tensor]) -> None:
         """Makes ``weights`` the run's model."""
-        self.progress.best = evaluation.scores[self.task.best_by]
+        self.progress.best, self.progress.best_loss = self._merit(evaluation)
         self.progress.best_step = self.progress.step
         about, files = self.task.describe()
         config = {
@@ -372,7 +380,7 @@ class Trainer:
             "made_by": self.made_by,
         }
         files["README.md"] = self.task.card(config).encode()
-        write_model(self.folder / "model", config, files, weights)
+        write_model(self.folder / MODEL, config, files, weights, self.folder / PREVIOUS)
 
     def _checkpoint(self) -> None:
         begun = self._seconds()
@@ -383,8 +391,7 @@ class Trainer:
             return
         folder = self.folder / "checkpoints"
         state = {**asdict(self.progress), "timeline": self.timeline.as_dict(), "batches": self.batches.state_dict()}
-        if not math.isfinite(self.progress.best):
-            state["best"] = None
+        state |= {key: None for key in ("best", "best_loss") if not math.isfinite(state[key])}
         checkpoint.save_checkpoint(folder, weights, optimizers, mean, state)
         kept = self._last_checkpoints() | set(checkpoint.checkpoints(folder)[-2:])
         checkpoint.remove_all_but(folder, kept | {checkpoint.path_of(folder, self.progress.before_decay)})
@@ -421,7 +428,7 @@ class Trainer:
     def _try(self, name: str, weights: dict[str, Tensor]) -> None:
         """Scores a model with other weights, and keeps it if it is better."""
         evaluation = self.task.evaluate(self._with(weights), "valid")
-        best = evaluation.scores[self.task.best_by] > self.progress.best
+        best = self._is_best(evaluation)
         self.display.say(name)
         self._record(evaluation, best)
         if best:

@@ -14,7 +14,7 @@ import torch
 
 from seqloom.config import Section, TrainingConfig
 from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
-from seqloom.tasks.folder import ModelFolder, read_model
+from seqloom.tasks.folder import MODEL, ModelFolder, read_model
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
 from seqloom.training.budget import Budget
@@ -240,10 +240,10 @@ class _Life:
         if found is None or found[1]["best"] is None:
             return found
         try:
-            read_model(self.folder)
+            read_model(self.folder / MODEL)
         except ModelFolderError as error:
             self.display.say(f"{error}. The run goes on without it; its next validation puts a model there.")
-            return found[0], {**found[1], "best": None, "finished": False}
+            return found[0], {**found[1], "best": None, "best_loss": None, "finished": False}
         return found
 
     def _continued(self, found: Found, before: dict[str, Any], length: dict[str, Any]) -> Found | None:
@@ -257,7 +257,7 @@ class _Life:
             return found
         flat = path_of(path.parent, state["before_decay"])
         if 0 < state["before_decay"] < state["step"] and flat.exists():
-            best = {key: state[key] for key in ("best", "best_step")}
+            best = {key: state.get(key) for key in ("best", "best_loss", "best_step")}
             path, state = flat, {**read_state(flat), **best}
             self.display.say(f"Going back to step {state['step']:,}, where the rate began to fall, for a longer run.")
         spent = ("seconds", state["seconds"], clock) if "seconds" in length else ("steps", state["step"], "{:,}".format)

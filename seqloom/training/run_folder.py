@@ -5,6 +5,7 @@ plan.json      of a run by the clock: what was chosen and when it ended, to make
 data/          the prepared corpus
 checkpoints/   see :mod:`seqloom.training.checkpoint`
 model/         the best model so far, whole at every moment
+previous-model/   the one that was the best before, for when that is damaged
 log.jsonl      one object a line           tensorboard/   the same as curves
 """
 

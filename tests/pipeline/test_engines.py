@@ -16,7 +16,7 @@ from seqloom.export.store import Export, find_export
 from seqloom.pipeline import engines, probe
 from seqloom.pipeline.engines import Running, WithTorch, read_translator
 from seqloom.pipeline.translator import Translator, load, open_translator
-from seqloom.tasks.folder import write_model
+from seqloom.tasks.folder import PREVIOUS, write_model
 from seqloom.tasks.torch_engine import TorchEngine
 
 
@@ -89,6 +89,28 @@ def test_an_export_of_other_weights_is_made_anew(run: Path, toy_run: Path, sourc
     assert translator.translate(sources) == load(run, engine="ctranslate2").translate(sources)
     _, said = opened(run)
     assert said == []
+
+
+@pytest.mark.parametrize("engine", ["auto", "ctranslate2", "torch"])
+@pytest.mark.parametrize("name", ["model.safetensors", "src.model", "config.json"])
+def test_a_run_whose_model_is_damaged_translates_with_the_one_before(
+    tmp_path: Path, toy_run: Path, sources: list[str], caplog: pytest.LogCaptureFixture, name: str, engine: str
+) -> None:
+    for place in ("model", PREVIOUS):
+        shutil.copytree(toy_run / "model", tmp_path / place, ignore=shutil.ignore_patterns("ctranslate2-*"))
+    shutil.copy(toy_run / "run.json", tmp_path)
+    expected = load(tmp_path / PREVIOUS, engine="torch").translate(sources)
+    file = tmp_path / "model" / name
+    file.write_bytes(file.read_bytes()[:-7])
+    translator, _ = opened(tmp_path, engine=engine)
+    assert translator.path == tmp_path / PREVIOUS
+    assert [each.text for each in translator.translate(sources)] == [each.text for each in expected]
+    (message,) = caplog.messages
+    assert message.startswith(f"{file}: ")
+    assert message.endswith(
+        f"; give the command again that trained it, which makes it anew from its checkpoints. "
+        f"Until then the model before it is used, {tmp_path / PREVIOUS}."
+    )
 
 
 @pytest.mark.parametrize("name", ["model.bin", "shared_vocabulary.json", "export.json"])

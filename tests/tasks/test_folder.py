@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import struct
 import threading
 from pathlib import Path
@@ -13,7 +14,15 @@ import torch
 from safetensors.torch import save_file
 
 from seqloom.errors import ModelFolderError
-from seqloom.tasks.folder import FORMAT_VERSION, find_model, read_model, read_tensors, write_model
+from seqloom.tasks.folder import (
+    FORMAT_VERSION,
+    PREVIOUS,
+    find_model,
+    read_config,
+    read_model,
+    read_tensors,
+    write_model,
+)
 
 WEIGHTS = {"a.weight": torch.arange(15.0).reshape(3, 5), "a.bias": torch.ones(3)}
 
@@ -65,7 +74,7 @@ def test_each_thing_missing_is_said(tmp_path: Path) -> None:
         read_model(tmp_path)
     path = write(tmp_path / "m")
     (path / "src.model").unlink()
-    with pytest.raises(ModelFolderError, match=r"src\.model: cannot be read.*not whole"):
+    with pytest.raises(ModelFolderError, match=r"src\.model: cannot be read.*copy the model folder again"):
         read_model(path)
 
 
@@ -119,6 +128,47 @@ def test_a_reader_never_fails_while_the_model_is_replaced(tmp_path: Path) -> Non
         writer.join()
     assert seen == sorted(seen)
     assert seen[-1] > 0
+
+
+def put(run: Path, number: int) -> None:
+    """A better model for a run, as a training writes it."""
+    content = {"src.model": f"pieces {number}".encode()}
+    write_model(run / "model", {"task": "translate", "number": number}, content, WEIGHTS, run / PREVIOUS)
+
+
+def damage(folder: Path, name: str) -> None:
+    if name == "all":
+        return shutil.rmtree(folder)
+    (folder / name).write_bytes((folder / name).read_bytes()[:-3])
+    return None
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "src.model", "config.json", "all"])
+def test_the_model_before_a_damaged_one_is_used_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    run = tmp_path / "run"
+    for number in (1, 2, 3):
+        put(run, number)
+    (run / "run.json").write_text("{}")
+    assert sorted(path.name for path in run.iterdir()) == ["model", PREVIOUS, "run.json"]
+    assert read_model(run).config["number"] == 3
+    assert not caplog.messages
+    damage(run / "model", name)
+    assert read_model(run).config["number"] == 2
+    assert read_model(run).files["src.model"] == b"pieces 2"
+    assert f"Until then the model before it is used, {run / PREVIOUS}." in caplog.text
+    assert read_config(run)["number"] == (2 if name in ("config.json", "all") else 3)
+    with pytest.raises(ModelFolderError):  # whoever names it gets no other
+        read_model(run / "model")
+
+    put(run, 4)  # the damaged one is not kept in the place of a whole one
+    assert read_model(run).config["number"] == 4
+    assert read_model(run / PREVIOUS).config["number"] == 2
+    damage(run / "model", "src.model")
+    damage(run / PREVIOUS, "src.model")
+    with pytest.raises(ModelFolderError, match=r"model/src\.model: is damaged.*makes it anew from its checkpoints"):
+        read_model(run)
 
 
 @pytest.mark.parametrize("version", [True, 0, -1, 1.0, None, "1", [1]])

@@ -36,11 +36,11 @@ def test_a_second_training_in_a_folder_is_refused(tmp_path: Path, toy_settings: 
 def test_what_a_killed_training_was_writing_is_removed(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     folder = tmp_path / "run"
     run(folder, toy_settings)
-    for name in ("model.new-17", "model.old-17", "checkpoints/step-6.new-17"):
+    for name in ("model.new-17", "model.old-17", "previous-model.old-17", "checkpoints/step-6.new-17"):
         (folder / name).mkdir()
         (folder / name / "half").write_text("x")
     run(folder, toy_settings, training__steps=30)
-    assert not [*folder.glob("model.*"), *folder.glob("checkpoints/*.new-*")]
+    assert not [*folder.glob("*model.*"), *folder.glob("checkpoints/*.new-*")]
 
 
 def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
@@ -98,10 +98,11 @@ def test_a_folder_that_may_not_be_written_to_is_told_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize("average", [1, 5])
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
 def test_a_model_that_is_damaged_is_made_anew(
-    tmp_path: Path, toy_settings: dict[str, Any], harm: str, average: int
+    tmp_path: Path, toy_settings: dict[str, Any], caplog: pytest.LogCaptureFixture, harm: str, average: int
 ) -> None:
     settings = {**toy_settings, "training.average": average}
     run(tmp_path / "run", settings)
+    assert not caplog.messages
     weights = tmp_path / "run" / "model" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     if harm == "gone":
@@ -109,8 +110,11 @@ def test_a_model_that_is_damaged_is_made_anew(
     else:
         content[-3] ^= 4
         weights.write_bytes(content[: -7 if harm == "truncated" else None])
-        with pytest.raises(ModelFolderError, match="or give the command again that trained it, which makes it anew"):
-            read_model(tmp_path / "run")
+        with pytest.raises(ModelFolderError, match="give the command again that trained it, which makes it anew"):
+            read_model(weights.parent)
+    earlier = read_model(tmp_path / "run")  # which is what anybody gets until then, and is told of
+    assert 0 < earlier.config["training"]["steps"] <= 24
+    assert f"the model before it is used, {earlier.path}" in caplog.text
     said = run(tmp_path / "run", settings).said
     assert any("its next validation puts a model there" in line for line in said)
     assert read_model(tmp_path / "run").config["training"]["steps"] == 24

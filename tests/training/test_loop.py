@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from seqloom.config import TrainingConfig, load_config
 from seqloom.data.batch import PairBatch, collate
-from seqloom.tasks.task import Loss
+from seqloom.tasks.task import Evaluation, Loss
 from seqloom.tasks.translate import Translate, TranslateConfig
-from seqloom.training.checkpoint import average_weights, load_optimizers, optimizer_tensors
+from seqloom.training.checkpoint import average_weights, load_optimizers, optimizer_tensors, read_state
 from seqloom.training.loop import Meter, Trainer
 from seqloom.training.optimizers import OPTIMIZERS
 from seqloom.training.timeline import Timeline
@@ -156,3 +156,26 @@ def test_golden_loss_curve(task: Translate, tmp_path: Path) -> None:
 def test_batches_carry_real_target_tokens(task: Translate) -> None:
     batch: PairBatch = next(iter(task.training_batches()))
     assert batch.num_targets == sum(int(task.prepared.train.tgt.lengths[row]) + 1 for row in batch.rows)
+
+
+def test_of_models_as_good_the_one_with_the_lower_loss_is_kept(
+    task: Translate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as BLEU is 0, a run would otherwise end with the first model that it tried."""
+    found = [(0.0, 7.0), (0.0, 5.0), (0.0, 6.0), (1.5, 8.0), (1.5, 8.0), (0.0, 1.0), (1.5, 4.0)]
+    trained = trainer(task, tmp_path)
+    kept, worse = [], []
+    for step, (bleu, loss) in enumerate(found, 1):
+        evaluation = Evaluation({"bleu": bleu, "valid_loss": loss})
+        monkeypatch.setattr(task, "evaluate", lambda *args, evaluation=evaluation: evaluation)
+        trained.progress.step, trained.log = step, None
+        trained._validate()
+        kept.append(trained.progress.best_step)
+        worse.append(trained.progress.worse_validations)
+        if step in (2, 5):  # as it stands in a checkpoint
+            trained._checkpoint()
+            path = tmp_path / "checkpoints" / f"step-{step}"
+            trained = trainer(task, tmp_path)
+            trained.resume(path, read_state(path))
+    assert kept == [1, 2, 2, 4, 4, 4, 7]
+    assert worse == [0, 0, 1, 0, 1, 2, 0]

@@ -75,6 +75,7 @@ def test_a_run_leaves_what_the_design_promises(finished: Path) -> None:
         "data",
         "checkpoints",
         "model",
+        "previous-model",
         "log.jsonl",
         "tensorboard",
     }
