@@ -10,6 +10,7 @@ import io
 import json
 import mmap
 import os
+import warnings
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -196,8 +197,10 @@ def _load(path: Path, dtype: str) -> NDArray[Any]:
     """A file of whole numbers in a row, mapped."""
     require_regular(path)
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (SyntaxError, TokenError, RecursionError, OverflowError) as error:  # its header is written in Python
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of a header that numpy has to mend: none that it writes
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (SyntaxError, TokenError, RecursionError, OverflowError, Warning) as error:  # the header is Python
         raise ValueError(f"{path}: is damaged ({error})") from None
     if array.ndim != 1 or array.dtype != np.dtype(dtype):
         raise ValueError(f"{path}: holds {array.ndim} dimensions of {array.dtype}, expected one of {dtype}")
