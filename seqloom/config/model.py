@@ -1,9 +1,9 @@
 """The settings of networks that write sequences: the core of all, and what each kind adds."""
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, ModelWrapValidatorHandler, Tag, model_validator
 
 from seqloom.config.section import Section
 
@@ -84,13 +84,16 @@ class NetworkConfig(Section):
         keys = ["kind"] if self.kind not in known["kind"] else known
         return [f"model.{key} = {getattr(self, key)!r}" for key in keys if getattr(self, key) not in known[key]]
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
+    def _complete(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """``model_fields_set`` is what was given, or follows from a preset that was."""
         if not isinstance(given, Mapping):
-            return given
-        default = cls.model_fields["preset"].default
-        return cls.spelt_out({"preset": default}) | cls.spelt_out(given)
+            return validate(given)
+        spelt_out = cls.spelt_out(given)
+        made = validate(cls.spelt_out({"preset": cls.model_fields["preset"].default}) | spelt_out)
+        made.__pydantic_fields_set__.intersection_update(spelt_out)
+        return made
 
 
 class ModelConfig(NetworkConfig):

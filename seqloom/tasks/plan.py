@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seqloom.data.readers import Example
+from seqloom.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ def plan_vocabulary(examples: Iterable[tuple[int, Example]], several_directions:
 
 @dataclass(frozen=True)
 class Size:
-    """A model that has proved its worth somewhere."""
+    """A model that has proved its worth somewhere. Layers are those of encoder and decoder."""
 
     d_model: int
     num_heads: int
-    num_layers: int
+    layers: tuple[int, int]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -81,14 +82,21 @@ class Size:
             "model.d_model": self.d_model,
             "model.d_ff": 4 * self.d_model,
             "model.num_heads": self.num_heads,
-            "model.num_layers": self.num_layers,
+            "model.num_encoder_layers": self.layers[0],
+            "model.num_decoder_layers": self.layers[1],
             "model.norm": "pre",
         }
 
     @property
     def parameters(self) -> int:
         """Of the stacks: 12 D^2 in an encoder layer, 16 D^2 in a decoder layer."""
-        return 28 * self.d_model**2 * self.num_layers
+        return (12 * self.layers[0] + 16 * self.layers[1]) * self.d_model**2
+
+    def within(self, given: Mapping[str, Any]) -> "Size":
+        """This one as far as settings of the model leave it free."""
+        width = given.get("d_model", self.d_model)
+        heads = self.num_heads if width == self.d_model else _heads(width)
+        return Size(width, given.get("num_heads", heads), _layers(self.layers, given))
 
 
 @dataclass(frozen=True)
@@ -96,24 +104,53 @@ class RecurrentSize:
     """The same for a recurrent model."""
 
     d_model: int
-    num_layers: int
+    layers: tuple[int, int]
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"model.d_model": self.d_model, "model.num_layers": self.num_layers}
+        return {
+            "model.d_model": self.d_model,
+            "model.num_encoder_layers": self.layers[0],
+            "model.num_decoder_layers": self.layers[1],
+        }
 
     @property
     def parameters(self) -> int:
         """Of the stacks: 6 D^2 in an encoder layer of LSTMs both ways, 8 D^2 in a decoder layer and 7 D^2 around it."""
-        return (14 * self.num_layers + 7) * self.d_model**2
+        return (6 * self.layers[0] + 8 * self.layers[1] + 7) * self.d_model**2
+
+    def within(self, given: Mapping[str, Any]) -> "RecurrentSize":
+        return RecurrentSize(given.get("d_model", self.d_model), _layers(self.layers, given))
 
 
-TRANSFORMERS = [Size(128, 4, 4), Size(192, 6, 4), Size(256, 8, 4), Size(384, 6, 5), Size(512, 8, 6), Size(1024, 16, 6)]
-RECURRENT = [RecurrentSize(width, 1) for width in (128, 192, 256, 384, 512, 768, 1024)]
+def _layers(layers: tuple[int, int], given: Mapping[str, Any]) -> tuple[int, int]:
+    encoder, decoder = layers
+    return given.get("num_encoder_layers", encoder), given.get("num_decoder_layers", decoder)
+
+
+NARROWEST_HEAD = 32
+MOST_HEADS = 16
+
+
+def _heads(width: int) -> int:
+    """Heads for a width that no size here has, each of them of an even width if it can be: rotary positions need it."""
+    heads = [count for count in range(1, MOST_HEADS + 1) if width % count == 0 and width >= count * NARROWEST_HEAD]
+    return max(heads, key=lambda count: (width // count % 2 == 0, count), default=1)
+
+
+TRANSFORMERS = [
+    Size(128, 4, (4, 4)),
+    Size(192, 6, (4, 4)),
+    Size(256, 8, (4, 4)),
+    Size(384, 6, (5, 5)),
+    Size(512, 8, (6, 6)),
+    Size(1024, 16, (6, 6)),
+]
+RECURRENT = [RecurrentSize(width, (1, 1)) for width in (128, 192, 256, 384, 512, 768, 1024)]
 SIZES: dict[str, Sequence[Size | RecurrentSize]] = {"transformer": TRANSFORMERS, "recurrent": RECURRENT}
 """By ``model.kind``, the smallest first."""
 
-LARGEST = {1_500_000: Size(256, 8, 4).parameters, 20_000_000: Size(512, 8, 6).parameters}
+LARGEST = {1_500_000: TRANSFORMERS[2].parameters, 20_000_000: TRANSFORMERS[4].parameters}
 """Weights that so many target tokens can fill; a larger model learns them by heart."""
 
 USED = 0.9
@@ -131,20 +168,40 @@ def plan_size(
     seconds: float,
     speed: Callable[[Mapping[str, Any]], float],
     sizes: Sequence[Size | RecurrentSize] = TRANSFORMERS,
+    given: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The largest of ``sizes`` that still sees ``tokens`` target tokens often enough within ``seconds``."""
+    """The largest of ``sizes`` that still sees ``tokens`` target tokens often enough within ``seconds``.
+
+    Args:
+        tokens: target tokens of all pairs.
+        seconds: for training, scores and saving.
+        speed: target tokens a second with settings, measured.
+        sizes: the smallest first.
+        given: settings of the model by their names that are not to be chosen.
+
+    Raises:
+        ConfigError: if the settings given suit none of the sizes.
+    """
     largest = next((weights for most, weights in LARGEST.items() if tokens < most), sizes[-1].parameters)
     needed = 40 if tokens < 1_500_000 else 10 if tokens < 20_000_000 else 3
-    chosen, passes, tried = sizes[0], 0.0, []
-    for size in sizes:
-        if size.parameters > largest:
+    chosen, passes = None, 0.0
+    tried: list[str] = []
+    refused: list[ConfigError] = []
+    for size in dict.fromkeys(size.within(given or {}) for size in sizes):
+        if chosen and size.parameters > largest:
             break
-        rate = speed(size.settings)
+        try:
+            rate = speed(size.settings)
+        except ConfigError as error:  # a width that is no multiple of the heads given, say
+            refused.append(error)
+            continue
         found = rate * seconds * USED / tokens
-        tried.append(f"{size.d_model} x {size.num_layers} at {rate:,.0f} tokens/s makes {found:.0f}")
-        if tried[1:] and found < needed:
+        tried.append(f"{size.d_model} x {_told(size.layers)} at {rate:,.0f} tokens/s makes {found:.0f}")
+        if chosen and found < needed:
             break
         chosen, passes = size, found
+    if chosen is None:
+        raise refused[0]
     # How often a weight can see a token decides how easily it learns it by heart.
     dropout = 0.1 + 0.05 * math.log2(max(1.0, passes * chosen.parameters / tokens / 45))
     dropout = round(min(0.4, dropout), 2)
@@ -162,13 +219,17 @@ def plan_size(
     return Plan(
         settings,
         [
-            f"model: {chosen.d_model} wide, {chosen.num_layers} layers a side, the largest that makes {needed} passes "
-            f"over {tokens:,} target tokens or as many as it can ({'; '.join(tried)})",
+            f"model: {chosen.d_model} wide, {_told(chosen.layers)} layers, the largest that makes {needed} passes over "
+            f"{tokens:,} target tokens or as many as it can ({'; '.join(tried)})",
             f"dropout {dropout}, for about {passes:.0f} passes",
             f"batches of {batch:,} tokens, about {updates:,.0f} steps; the rate stays at "
             f"{settings['training.learning_rate']} and falls to zero in the last part",
         ],
     )
+
+
+def _told(layers: tuple[int, int]) -> str:
+    return f"{layers[0]}+{layers[1]}"
 
 
 def _words(text: str) -> float:

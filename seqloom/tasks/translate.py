@@ -118,7 +118,9 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
         if self.config.training.init_from:
             return Plan({"training.schedule": "wsd"}, ["the rate stays and falls to zero in the last part"])
         tokens = len(self.prepared.train) + int(self.prepared.train.tgt.lengths.sum())
-        return plan_size(tokens, seconds, speed, SIZES[self.setup.model.kind])
+        model = self.config.model
+        given = {key: getattr(model, key) for key in model.model_fields_set}
+        return plan_size(tokens, seconds, speed, SIZES[model.kind], given)
 
     def reconfigured(self, config: TranslateConfig) -> "Translate":
         return type(self)(replace(self.setup, model=config.model, decoding=config.decoding), self._prepared, config)

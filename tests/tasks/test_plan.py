@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from seqloom.config import MODEL_CONFIGS, load_config
 from seqloom.data.readers import Example
+from seqloom.errors import ConfigError
 from seqloom.models.kinds import MODELS, build
 from seqloom.tasks.plan import FEWEST_PIECES, MOST_PIECES, SIZES, Plan, plan_size, plan_vocabulary
 from seqloom.tasks.translate import TranslateConfig
@@ -25,7 +26,8 @@ def machine(operations: float) -> Any:
     """A speed in tokens a second that falls with the parameters of the stacks."""
 
     def speed(settings: Mapping[str, Any]) -> float:
-        return operations / (28 * settings["model.d_model"] ** 2 * settings["model.num_layers"])
+        weights = 12 * settings["model.num_encoder_layers"] + 16 * settings["model.num_decoder_layers"]
+        return operations / (weights * settings["model.d_model"] ** 2)
 
     return speed
 
@@ -110,6 +112,64 @@ def test_a_slow_machine_is_not_asked_about_sizes_beyond_its_reach() -> None:
 
     assert plan_size(10**7, 1_200, slow).settings["model.d_model"] == 128
     assert asked == [128, 192]
+
+
+@pytest.mark.parametrize("kind", SIZES)
+@given(
+    given=st.fixed_dictionaries(
+        {},
+        optional={
+            "d_model": st.integers(1, 700).map(lambda half: 2 * half),
+            "num_encoder_layers": st.integers(1, 40),
+            "num_decoder_layers": st.integers(1, 40),
+            "positions": st.sampled_from(["sinusoidal", "rotary"]),
+            "dropout": st.floats(0, 0.9),
+        },
+    ),
+    tokens=st.integers(100, 10**8),
+)
+def test_what_is_given_of_a_model_is_kept_and_the_rest_suits_it(kind: str, given: dict[str, Any], tokens: int) -> None:
+    """The heads to the width, above all, and the rate and the dropout too."""
+    if kind == "recurrent":
+        given.pop("positions", None)
+    flags = {f"model.{key}": value for key, value in given.items()} | {"model.kind": kind}
+    tried = []
+
+    def speed(settings: Mapping[str, Any]) -> float:
+        tried.append(load_config(TranslateConfig, defaults=settings, flags=flags).model)
+        return float(machine(1e10)(settings))
+
+    plan = plan_size(tokens, 1_200, speed, SIZES[kind], given)
+    model = load_config(TranslateConfig, defaults=plan.settings, flags=flags).model
+    assert {key: getattr(model, key) for key in given} == given
+    assert plan.settings["training.learning_rate"] == pytest.approx(1.5e-3 * 256 / model.d_model, abs=1e-6)
+    assert len({each.d_model for each in tried}) == 1 or "d_model" not in given
+    assert len(tried) == 1 or not {"d_model", "num_encoder_layers", "num_decoder_layers"} <= given.keys()
+    if "num_encoder_layers" in given:
+        assert f" {given['num_encoder_layers']}+" in plan.reasons[0]
+
+
+def test_heads_that_suit_none_of_the_widths_are_refused_and_others_are_tried() -> None:
+    def planned(**given: Any) -> Any:
+        flags = {f"model.{key}": value for key, value in given.items()}
+
+        def speed(settings: Mapping[str, Any]) -> float:
+            load_config(TranslateConfig, defaults=settings, flags=flags)
+            return 1e9
+
+        return plan_size(10**7, 1_200, speed, given=given).settings["model.d_model"]
+
+    assert planned(num_heads=3) == 384
+    with pytest.raises(ConfigError, match=r"d_model \(128\) must be a multiple of num_heads \(5\)"):
+        planned(num_heads=5)
+
+
+def test_a_config_knows_what_was_given() -> None:
+    given = load_config(TranslateConfig, flags={"model.d_model": 256, "model.num_layers": 2}).model.model_fields_set
+    assert given == {"d_model", "num_encoder_layers", "num_decoder_layers"}
+    assert load_config(TranslateConfig).model.model_fields_set == set()
+    preset = load_config(TranslateConfig, settings=["model.preset=tiny"]).model
+    assert {"d_model", "num_heads", "dropout"} < preset.model_fields_set
 
 
 @pytest.mark.parametrize("key", ["model.d_model", "model.dropout", "training.learning_rate"])
