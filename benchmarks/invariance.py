@@ -2,9 +2,9 @@
 
     python benchmarks/invariance.py RUN FILE [--beams 1,4]
 
-Translates FILE by every engine and type that the model is exported in, in its own order, shuffled, in random subsets,
-in small batches and one sentence at a time; counts the translations that differ from the first, and gives the largest
-difference of a score.
+Translates FILE by every engine and type that the model is exported in, and by torch with the weights in bfloat16 as
+well, which no other command does; in its own order, shuffled, in random subsets, in small batches and one sentence at
+a time. Counts the translations that differ from the first, and gives the largest difference of a score.
 """
 
 import argparse
@@ -16,9 +16,21 @@ from pathlib import Path
 from seqloom.data.readers import read_lines
 from seqloom.pipeline.engines import Running, open_each
 from seqloom.pipeline.translator import Translation, Translator
+from seqloom.tasks.engine import Engine
 from seqloom.tasks.folder import read_model
+from seqloom.tasks.setup import TranslatorSetup
+from seqloom.tasks.torch_engine import TorchEngine
 
 SUBSETS = 7
+
+
+def engines(run: Path) -> Iterator[tuple[str, TranslatorSetup, Engine]]:
+    """All that a model can be run with here."""
+    for name, setup, engine in open_each(run, Running(say=lambda text: print(text, file=sys.stderr))):
+        yield name, setup, engine
+        if isinstance(engine, TorchEngine):
+            engine.model.bfloat16()
+            yield "torch bfloat16", setup, engine
 
 
 def ways(translator: Translator, texts: list[str], beam: int) -> Iterator[tuple[str, list[Translation]]]:
@@ -46,7 +58,7 @@ def main() -> None:
     texts = list(read_lines(options.file))
     folder = read_model(options.run, weights=False)
     print(f"{len(texts):,} sentences\n\n| engine | beam | | differ | scores, at most |\n|---|---|---|---|---|")
-    for name, setup, engine in open_each(options.run, Running(say=lambda text: print(text, file=sys.stderr))):
+    for name, setup, engine in engines(options.run):
         translator = Translator(folder, setup, engine)
         for beam in map(int, options.beams.split(",")):
             expected = translator.translate(texts, beam=beam)
