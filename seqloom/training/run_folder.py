@@ -52,9 +52,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         _ = plan.settings.items(), [table.items() for table in about["config"].values()], [*plan.reasons]
         if about["precision"] not in PRECISIONS or type(about["workers"]) is not int or about["workers"] < 1:
             raise ValueError("precision or workers")
-        if not all(isinstance(about["length"][unit], int | float) for unit in about["length"]):
+        if not all(isinstance(amount, int | float) for _, amount in about["length"].items()):
             raise ValueError("length")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = shown(repr(error), 200)
         raise RunError(f"{path}: cannot be read ({reason}); the run cannot be resumed, start a new one") from None
     return about

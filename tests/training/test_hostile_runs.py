@@ -81,6 +81,8 @@ def test_a_run_may_itself_be_a_link(copied: Path) -> None:
         ({"config": {"data": 1}}, "cannot be read"),
         ({"length": {"steps": "all"}}, "cannot be read"),
         ({"length": 7}, "cannot be read"),
+        ({"length": [1, 2, 3]}, "cannot be read"),
+        ({"length": [0]}, "cannot be read"),
     ],
 )
 def test_a_run_json_that_cannot_be(copied: Path, changes: dict[str, Any], message: str) -> None:
