@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,9 +124,14 @@ def of_the_newest(path: Path, read: Callable[[Path], T]) -> T:
             found = read(path / PREVIOUS)
         except ModelFolderError:
             raise problem from None
-        LOG.warning("%s. Until then the model before it is used, %s.", problem, path / PREVIOUS)
+        _warn_once(f"{problem}. Until then the model before it is used, {path / PREVIOUS}.")
         return found
     raise problem
+
+
+@lru_cache(maxsize=100)
+def _warn_once(text: str) -> None:
+    LOG.warning(text)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
