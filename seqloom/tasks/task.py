@@ -134,7 +134,7 @@ class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
     name: ClassVar[str]
     Config: ClassVar[type[Section]]
     best_by: ClassVar[str]
-    """The score that tells the best model; larger is better. Of two as good it is the one with the lower loss."""
+    """The score that tells the best model; larger is better."""
 
     def __init__(self, setup: SetupT, prepared: PreparedT | None = None, config: ConfigT | None = None) -> None:
         self.setup = setup

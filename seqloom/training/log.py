@@ -133,7 +133,7 @@ class RunLog:
                 with lines_rewritten(self._path, MAX_LINE_BYTES) as (lines, keep):
                     for line in lines:
                         if _step_of(line) <= step:
-                            keep(line)
+                            keep(line if line.endswith(b"\n") else line + b"\n")  # cut off by a kill right there
             except OSError as error:
                 raise RunError(f"{self._path}: cannot be gone on with ({error}); move it away") from None
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()

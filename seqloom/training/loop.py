@@ -351,9 +351,12 @@ class Trainer:
         return evaluation.scores[self.task.best_by], evaluation.scores["valid_loss"]
 
     def _is_best(self, evaluation: Evaluation) -> bool:
-        """Whether a model is better than all before; of two with one score, a BLEU of 0 say, the lower loss is."""
+        """Whether a model is better than all before: by a tenth of a point at least, or with a lower loss.
+
+        Less is chance; and as long as BLEU is about 0, the loss alone tells anything.
+        """
         score, loss = self._merit(evaluation)
-        return (score, -loss) > (self.progress.best, -self.progress.best_loss)
+        return (round(score, 1), -loss) > (round(self.progress.best, 1), -self.progress.best_loss)
 
     def _record(self, evaluation: Evaluation, best: bool) -> None:
         record = {"step": self.progress.step, "seconds": round(self._seconds(), 3), **evaluation.scores}

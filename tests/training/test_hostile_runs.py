@@ -121,6 +121,14 @@ def test_a_log_of_any_size_is_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "log.jsonl").read_bytes() == b'{"step": 1}\n{"step": 3}\n'
 
 
+def test_a_log_cut_off_before_the_end_of_its_last_line_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b'{"step": 1}\n{"step": 2}')
+    log = RunLog(tmp_path, 7)
+    log.write({"step": 3})
+    log.close()
+    assert (tmp_path / "log.jsonl").read_bytes() == b'{"step": 1}\n{"step": 2}\n{"step": 3}\n'
+
+
 def test_a_log_that_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").mkdir()
     with pytest.raises(RunError, match=r"log\.jsonl: cannot be gone on with \(is a folder, not a file\); move it away"):
