@@ -351,12 +351,12 @@ class Trainer:
         return evaluation.scores[self.task.best_by], evaluation.scores["valid_loss"]
 
     def _is_best(self, evaluation: Evaluation) -> bool:
-        """Whether a model is better than all before: by a tenth of a point at least, or with a lower loss.
+        """Whether a model is better than all before: by a tenth of a point, or else by a hundredth of the loss.
 
         Less is chance; and as long as BLEU is about 0, the loss alone tells anything.
         """
-        score, loss = self._merit(evaluation)
-        return (round(score, 1), -loss) > (round(self.progress.best, 1), -self.progress.best_loss)
+        (score, loss), best, best_loss = self._merit(evaluation), self.progress.best, self.progress.best_loss
+        return (round(score, 1), -round(loss, 2)) > (round(best, 1), -round(best_loss, 2))
 
     def _record(self, evaluation: Evaluation, best: bool) -> None:
         record = {"step": self.progress.step, "seconds": round(self._seconds(), 3), **evaluation.scores}
