@@ -212,7 +212,7 @@ def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
     }
     for key, expected in plain.items():
         if config.get(key, expected) != expected:
-            raise ModelFolderError(f"{path}: {key} is {shown(config[key])}, and only {expected} can be read")
+            raise ModelFolderError(f"{path}: {key} is {shown(config[key])}, and only {shown(expected)} can be read")
     ours = {theirs: own for own, theirs in FUNCTIONS.items()} | {"silu": "silu"}
     shared, tied = config.get("share_encoder_decoder_embeddings", True), config.get("tie_word_embeddings", True)
     try:

@@ -222,6 +222,7 @@ def test_what_is_no_marian_is_refused(settings: dict[str, Any], reason: str, tmp
     [
         ("config.json", {"model_type": "bert"}, "is a model of the type 'bert', expected 'marian'"),
         ("config.json", {"scale_embedding": False}, "scale_embedding is False, and only True can be read"),
+        ("config.json", {"decoder_ffn_dim": "\0\x1b[2J"}, r"and only \\x00\\x1b\[2J can be read"),
         ("config.json", {"activation_function": "mish"}, "'mish' is missing, or its value is not known"),
         ("config.json", {"pad_token_id": 999}, "pad_token_id is 999, which the vocabulary does not have"),
         ("config.json", {"decoder_ffn_dim": 51, "encoder_ffn_dim": 51}, "is damaged, or does not fit config.json"),
