@@ -1,13 +1,14 @@
 """A trained model of any task but translation, held ready: texts in, answers out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seqloom.errors import ConfigError, ModelFolderError, UserError, shown
 from seqloom.pipeline.streaming import as_they_come
 from seqloom.tasks.device import device_named
-from seqloom.tasks.folder import ModelFolder, read_model
+from seqloom.tasks.folder import ModelFolder, not_a_number, read_model
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.task import Report, Task
 from seqloom.tasks.translate import Translate
@@ -28,6 +29,7 @@ class Predictor:
 
         Raises:
             UserError: for a text that is not Unicode.
+            ModelFolderError: if no number comes out of the model.
         """
         if isinstance(texts, str):
             raise UserError("predict() takes a list of texts; put the text into a list: predict([text])")
@@ -36,7 +38,8 @@ class Predictor:
                 text.encode()
             except (UnicodeEncodeError, AttributeError):
                 raise UserError(f"text {number} is not Unicode text ({text!r:.60}); decode it first") from None
-        return list(self.task.predict(self.model, texts, **options))
+        with self._calculating():
+            return list(self.task.predict(self.model, texts, **options))
 
     def stream(self, lines: Iterable[str], **options: Any) -> Iterator[Any]:
         """Answers lines as they come: many at once when they are waiting, one when it is alone."""
@@ -57,8 +60,17 @@ class Predictor:
 
         Raises:
             DataError: if the files are not like those.
+            ModelFolderError: if no number comes out of the model.
         """
-        return self.task.test(self.model, [str(file) for file in files], bootstrap)
+        with self._calculating():
+            return self.task.test(self.model, [str(file) for file in files], bootstrap)
+
+    @contextmanager
+    def _calculating(self) -> Iterator[None]:
+        try:
+            yield
+        except FloatingPointError:
+            raise not_a_number(self.path) from None
 
 
 def open_predictor(path: Path, device: str = "cpu", engine: str = "auto") -> Predictor:

@@ -11,7 +11,7 @@ from typing import Any
 
 from seqloom.config import DecodingConfig, Section, load_config
 from seqloom.data.tokenizers import normalize
-from seqloom.errors import ModelFolderError, UserError
+from seqloom.errors import UserError
 from seqloom.machine import give_back_memory
 from seqloom.pipeline.engines import NAMES, Name, Running, open_engine, open_ensemble
 from seqloom.pipeline.faults import FAULTS
@@ -20,7 +20,7 @@ from seqloom.pipeline.scoring import Scored, score_pairs
 from seqloom.pipeline.segment import join, segment
 from seqloom.pipeline.streaming import MAX_AT_ONCE, as_they_come
 from seqloom.tasks.engine import BATCH_TOKENS, Engine
-from seqloom.tasks.folder import ModelFolder
+from seqloom.tasks.folder import ModelFolder, not_a_number
 from seqloom.tasks.setup import TranslatorSetup
 
 SHORTEST_LIMIT = 24
@@ -229,10 +229,7 @@ class Translator:
 
     def _require_number(self, calculated: float) -> None:
         if math.isnan(calculated):
-            raise ModelFolderError(
-                f"{self.path}: what the model calculates is not a number, so its weights are damaged or made up; "
-                f"take an older copy of the folder"
-            )
+            raise not_a_number(self.path)
 
 
 @lru_cache(64)  # to check them takes longer than a step of a small model

@@ -248,6 +248,14 @@ def read_tensors(path: Path) -> "dict[str, Tensor]":
     return tensors
 
 
+def not_a_number(folder: Path) -> ModelFolderError:
+    """What is wrong with a model whose weights are numbers, and what comes of them is none."""
+    return ModelFolderError(
+        f"{folder}: what the model calculates is not a number, so its weights are damaged or made up; "
+        f"take an older copy of the folder"
+    )
+
+
 def _is_finite(tensor: "Tensor") -> bool:
     """Whether all of its numbers are, in the float32 that weights are used in."""
     import torch

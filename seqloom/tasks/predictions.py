@@ -49,6 +49,9 @@ def classify(
     """The class of each text, which is read whole however long it is.
 
     ``batch_tokens`` bounds what is read together, and changes nothing but the speed.
+
+    Raises:
+        FloatingPointError: if the model calculates what is no number.
     """
     tokens = setup.encode(texts)
     lengths = np.array([len(ids) for ids in tokens], np.int64)
@@ -67,9 +70,11 @@ def classify(
 
 
 def _predictions(setup: ClassifierSetup, found: Classified, texts: Sequence[str]) -> Iterator[Prediction]:
-    probabilities = found.logits.float().softmax(-1).tolist()
+    probabilities = found.logits.float().softmax(-1)
+    if probabilities.isnan().any():
+        raise FloatingPointError("a probability is not a number")
     weights = [None] * len(texts) if found.weights is None else found.weights.tolist()
-    for probs, text, own in zip(probabilities, texts, weights, strict=True):
+    for probs, text, own in zip(probabilities.tolist(), texts, weights, strict=True):
         ranked = dict(sorted(zip(setup.labels.names, probs, strict=True), key=lambda each: -each[1]))
         label, probability = next(iter(ranked.items()))
         yield Prediction(label, probability, ranked, None if own is None else _words(setup, text, own))

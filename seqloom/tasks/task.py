@@ -259,4 +259,4 @@ class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
 
     @abstractmethod
     def predict(self, model: nn.Module, inputs: Sequence[Any], **options: Any) -> Iterator[Any]:
-        """An answer for each input, in order."""
+        """An answer for each input, in order; FloatingPointError if the model calculates what is no number."""

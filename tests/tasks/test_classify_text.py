@@ -17,7 +17,7 @@ from seqloom.errors import ConfigError, ModelFolderError, UserError
 from seqloom.models.classifier import CLASSIFIERS
 from seqloom.pipeline.predictor import Predictor, open_predictor
 from seqloom.tasks.classify_text import ClassifyText
-from seqloom.tasks.folder import read_model, read_tensors
+from seqloom.tasks.folder import read_model, read_tensors, write_model
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.weights import loaded
 from seqloom.training.log import LineDisplay
@@ -353,6 +353,20 @@ def test_a_damaged_folder_is_told(
     with pytest.raises(ModelFolderError) as error:
         open_predictor(folder)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["bag", "recurrent"])
+def test_weights_that_no_number_comes_of(
+    kind: str, trained: Callable[[str], Path], films: Path, tmp_path: Path
+) -> None:
+    whole = read_model(trained(kind))
+    weights = {name: torch.full_like(weight, 3e38) for name, weight in whole.weights.items()}
+    about = {key: value for key, value in whole.config.items() if key not in ("files", "format_version")}
+    write_model(tmp_path / "huge", about, whole.files, weights)
+    predictor = open_predictor(tmp_path / "huge")
+    for calculate in (lambda: predictor.predict(["a film"]), lambda: predictor.test([films / "valid.tsv"])):
+        with pytest.raises(ModelFolderError, match="huge: what the model calculates is not a number"):
+            calculate()
 
 
 def test_the_task_is_known_by_its_name() -> None:
