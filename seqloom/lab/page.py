@@ -41,6 +41,8 @@ class Plot:
     """By name, places and values."""
     log_x: bool = False
     log_y: bool = False
+    share: bool = False
+    """Values between nothing and all: the axis shows both ends, so that small differences look small."""
     intervals: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
     """By the name of a line, the lower and the upper ends of its values."""
 
@@ -148,5 +150,7 @@ def _draw(plot: Plot, axes: Any) -> None:
         axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
     if plot.log_y:
         axes.set_yscale("log")
+    if plot.share:
+        axes.set_ylim(-0.04, 1.04)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize="small")

@@ -116,27 +116,37 @@ def small_data(full: bool) -> Page:
     return page(found, sizes, budget)
 
 
+def meant(few: set[int], many: set[int], budget: str) -> Text:
+    """What is to be said of the saying, from the winners of all seeds with the fewest and the most pairs."""
+    if few != {-1}:
+        return Text(
+            "The saying does not hold here: with few pairs the Transformer is not significantly worse.",
+            "这里不支持上述说法：数据少时 Transformer 并不显著更差。",
+        )
+    if many != {-1}:
+        en, zh = ("it is significantly better", "则显著更好") if many == {1} else ("it is not", "便不再如此")
+        return Text(
+            f"The saying holds at equal time and weights: the Transformer is significantly worse with few pairs, and with "
+            f"many {en}.",
+            f"时间与参数量相同时，上述说法成立：数据少时 Transformer 显著更差，数据多时{zh}。",
+        )
+    return Text(
+        f"The Transformer is significantly worse with few pairs, but with many as well: after {budget} of training it "
+        f"is not the number of pairs that decides, and the saying is neither shown nor refuted.",
+        f"数据少时 Transformer 显著更差，数据多时也一样：训练 {budget} 时起决定作用的不是数据量，上述说法既未证实也未推翻。",
+    )
+
+
 def page(found: Mapping[int, list[Pair]], sizes: Mapping[int, Corpus], budget: str) -> Page:
     """What some measurements, one for each seed, come to."""
     ours = {pairs: statistics.mean(each.compared.a for each in of) for pairs, of in found.items()}
     theirs = {pairs: statistics.mean(each.compared.b for each in of) for pairs, of in found.items()}
-    sure = {pairs: {each.winner for each in of} for pairs, of in found.items()}
-    worse = [pairs for pairs, winners in sure.items() if winners == {-1}]
-    better = [pairs for pairs, winners in sure.items() if winners == {1}]
     smallest, largest = min(found), max(found)
-    luck = [pairs for pairs in found if pairs not in (*worse, *better)]
-
-    def named(which: list[int], none: str) -> str:
-        return ", ".join(f"{pairs:,}" for pairs in which) or none
-
-    def scores(pairs: int) -> str:
-        return f"{ours[pairs]:.1f} | {theirs[pairs]:.1f}"
-
+    meaning = meant({each.winner for each in found[smallest]}, {each.winner for each in found[largest]}, budget)
     seeds = len(found[smallest])
     sets_en = ", ".join(f"{pairs:,} of {corpus.folder}" for pairs, corpus in sizes.items())
     sets_zh = "，".join(f"{corpus.folder} 的 {pairs:,} 对" for pairs, corpus in sizes.items())
     tests = ", ".join(f"{corpus.folder}/{corpus.test}" for corpus in dict.fromkeys(sizes.values()))
-    so = smallest in worse
     return Page(
         name="small-data",
         title=Text("Is the Transformer worse on small data?", "数据少时 Transformer 更差吗？"),
@@ -157,13 +167,10 @@ def page(found: Mapping[int, list[Pair]], sizes: Mapping[int, Corpus], budget: s
         ),
         verdict=Text(
             f"With {smallest:,} pairs the Transformer has a BLEU of {ours[smallest]:.1f} and the recurrent model of "
-            f"{theirs[smallest]:.1f}, so that at equal time and weights the saying {'holds' if so else 'does not hold'}; with "
-            f"{largest:,} pairs they have {scores(largest)}. By the number of pairs, the Transformer is significantly worse "
-            f"at {named(worse, 'none')}, significantly better at {named(better, 'none')}, and it may be luck at "
-            f"{named(luck, 'none')}.",
-            f"{smallest:,} 对时 Transformer 的 BLEU 为 {ours[smallest]:.1f}，循环模型为 {theirs[smallest]:.1f}：时间与参数相同时，"
-            f"数据少则 Transformer 更差的说法{'成立' if so else '没有得到证实'}；{largest:,} 对时为 {scores(largest)}。"
-            f"Transformer 显著更差的对数：{named(worse, '无')}；显著更好的：{named(better, '无')}；可能只是运气的：{named(luck, '无')}。",
+            f"{theirs[smallest]:.1f}, with {largest:,} pairs {ours[largest]:.1f} and {theirs[largest]:.1f}. "
+            f"{meaning.en}",
+            f"{smallest:,} 对时 Transformer 的 BLEU 为 {ours[smallest]:.1f}，循环模型为 {theirs[smallest]:.1f}；"
+            f"{largest:,} 对时分别为 {ours[largest]:.1f} 与 {theirs[largest]:.1f}。{meaning.zh}",
         ),
         tables=[
             Table(

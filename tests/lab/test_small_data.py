@@ -83,23 +83,30 @@ def pair(a: float, b: float, p: float) -> Pair:
     return Pair((128, 250), (1_900_000, 1_910_000), compared)
 
 
-def test_the_verdict_follows_what_was_measured() -> None:
-    sizes = small_data.MORE_SIZES
-    found = {
-        1_000: [pair(1, 3, 0.001), pair(1.2, 3.4, 0.01)],
-        5_000: [pair(9, 8, 0.2), pair(10, 9, 0.001)],
-        29_000: [pair(31, 25, 0.001), pair(30, 26, 0.001)],
-        120_000: [pair(20, 21, 0.3), pair(20, 19, 0.4)],
-    }
-    verdict = page(found, sizes, "6m").verdict
-    assert (
-        "a BLEU of 1.1 and the recurrent model of 3.2, so that at equal time and weights the saying holds" in verdict.en
+WORSE, BETTER, LUCK = pair(1, 3, 0.001), pair(31, 25, 0.001), pair(20, 21, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "en", "zh"),
+    [
+        (WORSE, BETTER, "saying holds at equal time and weights: the Transformer", "数据多时则显著更好。"),
+        (WORSE, LUCK, "worse with few pairs, and with many it is not.", "数据多时便不再如此。"),
+        (WORSE, WORSE, "after 6m of training it is not the number of pairs that decides", "既未证实也未推翻。"),
+        (LUCK, WORSE, "saying does not hold here", "不支持上述说法"),
+        (BETTER, LUCK, "saying does not hold here", "不支持上述说法"),
+    ],
+)
+def test_the_verdict_follows_what_was_measured(few: Pair, many: Pair, en: str, zh: str) -> None:
+    found = {1_000: [few, few], 5_000: [LUCK, WORSE], 120_000: [many, many]}
+    verdict = page(found, small_data.MORE_SIZES, "6m").verdict
+    assert verdict.en.startswith(
+        f"With 1,000 pairs the Transformer has a BLEU of {few.compared.a:.1f} and the recurrent model of "
+        f"{few.compared.b:.1f}, with 120,000 pairs {many.compared.a:.1f} and {many.compared.b:.1f}. The "
     )
-    assert (
-        "significantly worse at 1,000, significantly better at 29,000, and it may be luck at 5,000, 120,000."
-        in verdict.en
-    )
-    assert "更差的说法成立" in verdict.zh
-    verdict = page({1_000: [pair(3, 1, 0.001)]}, sizes, "90s").verdict
-    assert "the saying does not hold" in verdict.en
-    assert "没有得到证实" in verdict.zh
+    assert en in verdict.en
+    assert zh in verdict.zh
+
+
+def test_seeds_that_disagree_are_luck() -> None:
+    verdict = page({1_000: [WORSE, LUCK], 5_000: [WORSE, WORSE]}, small_data.SIZES, "90s").verdict
+    assert "saying does not hold here" in verdict.en
