@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seqloom.machine import processor
+
 EXPECTED_ROWS = 16
 """For how many rows oneDNN packs a weight; any number can then be multiplied, and it makes little difference."""
 
@@ -127,9 +129,11 @@ def _joint(linears: Sequence[Linear]) -> tuple[Tensor, Tensor | None]:
 class Product:
     """x W^T + b without gradients, many times with the same weight.
 
-    How the weight lies in memory decides how fast that is in float32 on a CPU: for one row column by column
-    (1.6 times, measured on an AMD EPYC), for several as oneDNN packs it (2.4 times there, where torch's own
-    way is MKL without its widest instructions). Each form is made when it is first needed.
+    How the weight lies in memory decides how fast that is in float32 on a CPU. For one row column by column (1.6
+    times, measured on an AMD EPYC). For several on such a processor as oneDNN packs it (2.4 times: torch's own way is
+    MKL, there without its widest instructions); on Intel's, where MKL has them, column by column too, for oneDNN makes
+    a kernel for each number of rows, and in a search that number falls step by step (a fifth less time without).
+    Each form is made when it is first needed.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -137,13 +141,13 @@ class Product:
         self._bias = bias
         self._by_columns: Tensor | None = None
         self._packed: Tensor | None = None
-        self._chosen = weight.device.type == "cpu" and weight.dtype == torch.float32 and _has_packed_products()
+        self._chosen = weight.device.type == "cpu" and weight.dtype == torch.float32 and _is_x86()
 
     def __call__(self, x: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
         if not self._chosen or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return nn.functional.linear(x, self._weight, self._bias)
-        if x.numel() == x.size(-1):
+        if x.numel() == x.size(-1) or not _packed_products_pay():
             if self._by_columns is None:
                 self._by_columns = self._weight.t().contiguous().t()
             return nn.functional.linear(x, self._by_columns, self._bias)
@@ -154,13 +158,16 @@ class Product:
 
 
 @cache
-def _has_packed_products() -> bool:
-    """Whether torch has what its own compiler uses for frozen weights; only looked into on x86."""
-    return (
-        platform.machine() in ("x86_64", "AMD64")
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+def _is_x86() -> bool:
+    """Whether the forms were measured on such processors."""
+    return platform.machine() in ("x86_64", "AMD64")
+
+
+@cache
+def _packed_products_pay() -> bool:
+    """Whether torch has what its own compiler uses for frozen weights, and MKL is not the faster one."""
+    has = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return has and not (torch.backends.mkl.is_available() and "intel" in processor().lower())
 
 
 LINEARS: dict[str, type[PlainLinear] | type[WeightNormLinear]] = {"plain": PlainLinear, "weight_norm": WeightNormLinear}

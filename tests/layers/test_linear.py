@@ -150,7 +150,9 @@ def test_what_is_put_together_follows_a_change(name):
 
 @pytest.mark.parametrize("rows", [(1,), (1, 1), (2,), (3, 1), (5, 7), (257,), (0,)])
 @pytest.mark.parametrize("biased", [True, False])
-def test_a_kept_product_is_the_product(rows, biased):
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_kept_product_is_the_product(monkeypatch, rows, biased, packs):
+    monkeypatch.setattr(linear, "_packed_products_pay", lambda: packs)
     torch.manual_seed(7)
     weight, x = torch.randn(13, 11), torch.randn(*rows, 2, 11)[..., 1, :]  # not contiguous
     bias = torch.randn(13) if biased else None
@@ -174,13 +176,22 @@ def test_other_types_are_multiplied_as_they_are():
         torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
 
 
-def test_without_packed_products_layers_are_the_same(monkeypatch):
-    layer, x = LINEARS["plain"](5, 7), torch.randn(3, 5)
-    with torch.inference_mode():
-        packed = layer(x)
-        layer.train(False).train(True)
-        monkeypatch.setattr(linear, "_has_packed_products", lambda: False)
-        torch.testing.assert_close(layer(x), packed)
+@pytest.mark.parametrize(
+    ("processor", "mkl", "pays"),
+    [
+        ("AMD EPYC 9B14", True, True),
+        ("Intel(R) Xeon(R) Processor", True, False),
+        ("Intel(R) Xeon(R) Processor", False, True),
+    ],
+)
+def test_weights_are_packed_where_that_is_the_faster_way(monkeypatch, processor, mkl, pays):
+    monkeypatch.setattr(linear, "processor", lambda: processor)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    linear._packed_products_pay.cache_clear()
+    try:
+        assert linear._packed_products_pay() == (pays and torch.backends.mkldnn.is_available())
+    finally:
+        linear._packed_products_pay.cache_clear()
 
 
 def test_a_layer_follows_what_an_optimizer_does_while_training():
