@@ -5,6 +5,10 @@ from seqloom.config import DecodingConfig
 ROOM = 10
 """Tokens beyond a multiple of the source's that an output may have, and beyond its prefix."""
 
+STEP = 16
+"""A bound by the source is rounded up to a multiple of this, so that sentences of about one length have the same: what
+searches with one bound for many gets fewer and fuller batches, and a sentence keeps its own in any company."""
+
 
 def length_bounds(read: int, config: DecodingConfig, places: int | None = None, forced: int = 0) -> tuple[int, int]:
     """The greatest and the least length of an output, its end counted in the first.
@@ -17,5 +21,6 @@ def length_bounds(read: int, config: DecodingConfig, places: int | None = None, 
     """
     longest = min(config.max_length, places or config.max_length)
     if config.max_length_ratio and config.max_length_ratio != "auto":
-        longest = min(longest, max(int(read * config.max_length_ratio) + ROOM, forced + ROOM))
+        by_source = max(int(read * config.max_length_ratio), forced) + ROOM
+        longest = min(longest, -(-by_source // STEP) * STEP)
     return longest, max(int(read * config.min_length_ratio), config.min_length)

@@ -124,7 +124,7 @@ class CTranslate2Engine:
         found: list[list[Hypothesis]] = [[] for _ in sources]
         pending = [
             (rows, self._started([sources[row] for row in rows], decoding, n_best, longest))
-            for longest, rows in alike.items()
+            for longest, rows in sorted(alike.items(), reverse=True)
         ]
         for rows, results in pending:
             for row, result in zip(rows, results, strict=True):

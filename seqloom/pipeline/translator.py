@@ -221,15 +221,17 @@ class Translator:
             for rank in range(ranks)
         ]
         self._require_number(alternatives[0][1])
-        flags, caught = (
-            tuple(name for name in FAULTS if any(name in faults for faults in found))
-            for found in ([each.flags for each in guarded], [each.caught for each in guarded])
-        )
+        flags, caught = _named([each.flags for each in guarded]), _named([each.caught for each in guarded])
         return Translation(*alternatives[0], alternatives, len(answers), flags, caught, retry and bool(caught))
 
     def _require_number(self, calculated: float) -> None:
         if math.isnan(calculated):
             raise not_a_number(self.path)
+
+
+def _named(faults: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """What is wrong with any of some answers, by the names in ``FAULTS`` and in their order."""
+    return tuple(name for name in FAULTS if any(name in each for each in faults)) if any(faults) else ()
 
 
 @lru_cache(64)  # to check them takes longer than a step of a small model

@@ -33,7 +33,8 @@ def sources(*sizes, **settings):
 def test_lengths_relative_to_the_source():
     config = DecodingConfig(max_length=40, max_length_ratio=1.5, min_length=3, min_length_ratio=0.5)
     longest, shortest = lengths(sources(1, 11, 29, 17), config)
-    assert longest.tolist() == [11, 26, 40, 35]
+    assert longest.tolist() == [16, 32, 40, 40]
+    assert lengths(sources(3, 4, 5), DecodingConfig(max_length_ratio=1.5))[0].tolist() == [16, 16, 32]
     assert shortest.tolist() == [3, 5, 14, 8]
     longest, shortest = lengths(sources(1, 11), DecodingConfig(max_length=40))
     assert longest.tolist() == [40, 40]
@@ -44,15 +45,15 @@ def test_lengths_relative_to_the_source():
 
 def test_a_prefix_leaves_room_behind_it():
     forced = sources(1, 1, prefixes=[Prefix([5] * 13), Prefix()])
-    assert lengths(forced, DecodingConfig(max_length=40, max_length_ratio=1.0))[0].tolist() == [23, 11]
-    assert lengths(forced, DecodingConfig(max_length=17, max_length_ratio=1.0))[0].tolist() == [17, 11]
+    assert lengths(forced, DecodingConfig(max_length=40, max_length_ratio=1.0))[0].tolist() == [32, 16]
+    assert lengths(forced, DecodingConfig(max_length=17, max_length_ratio=1.0))[0].tolist() == [17, 16]
 
 
 @pytest.mark.parametrize(
     ("settings", "obeys"),
     [
         ({"max_length": 3}, lambda h: len(h.tokens) <= 3),
-        ({"max_length_ratio": 0.01}, lambda h: len(h.tokens) <= 10),
+        ({"max_length_ratio": 0.01}, lambda h: len(h.tokens) <= 16),
         ({"min_length": 6}, lambda h: len(h.tokens) >= 6),
         ({"min_length_ratio": 2.0}, lambda h: len(h.tokens) >= 6),
         ({"no_repeat_ngram": 1}, lambda h: len(set(h.tokens)) == len(h.tokens)),

@@ -11,7 +11,7 @@ import pytest
 
 from seqloom.cli import main
 from seqloom.config import DecodingConfig
-from seqloom.decoding.lengths import ROOM
+from seqloom.decoding.lengths import ROOM, STEP
 from seqloom.export.ctranslate2_engine import CTranslate2Engine
 from seqloom.pipeline.evaluation import evaluate
 from seqloom.pipeline.guard import LADDER
@@ -128,14 +128,14 @@ def test_no_search_goes_on_for_ever(translator: Translator, said: Said) -> None:
     segments = sum(each.segments for each in translator.translate(short))
     (asked, first), *rungs = said
     assert asked.max_length_ratio == translator.guard.ratio.most
-    assert max(first) <= asked.max_length_ratio * (translator.limit + 1) + ROOM + 1
+    assert max(first) <= asked.max_length_ratio * (translator.limit + 1) + ROOM + STEP
     assert len(first) <= segments
     assert 0 < len(rungs) <= len(LADDER)
     for decoding, tokens in rungs:
         # What runs on is a part of what was searched for, and has an end in sight.
         assert len(tokens) < len(first)
         assert decoding.max_length_ratio == translator.guard.ratio.high
-        assert max(tokens) <= decoding.max_length_ratio * (translator.limit + 1) + ROOM + 1
+        assert max(tokens) <= decoding.max_length_ratio * (translator.limit + 1) + ROOM + STEP
 
 
 def test_the_usual_end_of_a_search_gives_way_to_one_that_is_asked_for(translator: Translator, said: Said) -> None:
