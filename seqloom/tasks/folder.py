@@ -299,7 +299,7 @@ def write_model(
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
         raise
-    put_in_place(new, path, previous if _is_whole(path) else None)
+    put_in_place(new, path, previous if previous is not None and _is_whole(path) else None)
 
 
 def _is_whole(folder: Path) -> bool:

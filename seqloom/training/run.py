@@ -34,6 +34,7 @@ from seqloom.training.run_folder import (
     write_plan,
     write_run,
 )
+from seqloom.training.sharding import require_support
 from seqloom.training.timeline import Timeline
 
 PASSES, FEWEST_STEPS = 20, 1_000
@@ -92,6 +93,8 @@ class _Life:
         config = self.configured(plan.settings)
         if self.processes.count > 1 and config.training.budget:
             raise ConfigError("a budget is that of one process, got several; give --steps")
+        if self.processes.count > 1 and config.training.shard:
+            require_support()
         replayed = read_plan(config.training) if config.training.replay else None
         if earlier is not None:
             require_same(self.folder, earlier, self.task_class, config)

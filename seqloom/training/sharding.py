@@ -11,6 +11,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from seqloom.errors import ConfigError
+
+SUMS = "set_gradient_divide_factor", "set_force_sum_reduction_for_comms"
+"""What adds gradients up as they are, which PyTorch did not always have."""
+
+
+def require_support() -> None:
+    """Refuses to begin what this PyTorch cannot do.
+
+    Raises:
+        ConfigError: if it is too old.
+    """
+    from torch.distributed.fsdp import FSDPModule
+
+    if not all(hasattr(FSDPModule, name) for name in SUMS):
+        raise ConfigError(f"training.shard needs a newer PyTorch than {torch.__version__}: pip install -U torch")
+
 
 def shard(model: nn.Module, layers: Sequence[nn.Module], device: torch.device) -> None:
     """Leaves each process its part of a model that all hold; each of its ``layers`` is put together by itself."""

@@ -14,7 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from seqloom.errors import ConfigError
 from seqloom.training.distributed import ALONE
+from seqloom.training.sharding import SUMS, require_support
 from tests.training.test_run import run
 
 COMMAND = (
@@ -172,6 +174,19 @@ def test_torchrun_starts_all_again_and_they_go_on(tmp_path: Path, settings: dict
         assert process.wait(timeout=300) == 0
     assert "Resuming at step" in errors.read_text(encoding="utf-8")
     assert losses(folder)[-1][0] == 300
+
+
+@pytest.mark.parametrize("missing", SUMS)
+def test_a_pytorch_that_is_too_old_is_told_before_anything_begins(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    from torch.distributed.fsdp import FSDPModule
+
+    require_support()
+    monkeypatch.delattr(FSDPModule, missing)
+    with pytest.raises(ConfigError) as error:
+        require_support()
+    assert str(error.value) == (f"training.shard needs a newer PyTorch than {torch.__version__}: pip install -U torch")
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
