@@ -192,7 +192,13 @@ def execute(command: Sequence[str], given: Setting, stdin: Path | None = None, s
     log = given.folder / "log.txt"
     with open(stdin or os.devnull) as entered, log.open("a") as told:
         process = subprocess.Popen(
-            command, stdin=entered, stdout=subprocess.PIPE, stderr=told, env=environment, text=True
+            command,
+            stdin=entered,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            env=environment,
+            text=True,
+            preexec_fn=hear_interrupts,
         )
         try:
             said = process.communicate(timeout=seconds)[0]
@@ -205,6 +211,11 @@ def execute(command: Sequence[str], given: Setting, stdin: Path | None = None, s
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: ended with status {process.returncode}; see {log}")
     return said
+
+
+def hear_interrupts() -> None:
+    """In a child: a shell in whose background this script runs has had them ignored, and so would the child."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def write_data(folder: Path) -> None:

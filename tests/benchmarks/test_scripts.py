@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,3 +115,23 @@ def test_what_is_calculated_again_is_not_kept(
     cells = [cell.strip() for cell in shown[-1].strip("|").split("|")]
     assert cells[0] == "`tiny`"
     assert int(cells[4].split()[0]) > 2 * int(cells[5].split()[0]) > 0
+
+
+WAITS = """
+import sys, time
+try:
+    print("begun", file=sys.stderr, flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("script", ["equal_time"], indirect=True)
+def test_a_system_is_interrupted_in_time_wherever_the_script_runs(script: ModuleType, tmp_path: Path) -> None:
+    given = script.Setting(tmp_path, tmp_path, 1, 1, sys.executable)
+    ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    try:
+        assert script.execute([sys.executable, "-c", WAITS], given, seconds=3) == "interrupted\n"
+    finally:
+        signal.signal(signal.SIGINT, ignored)
