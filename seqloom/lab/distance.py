@@ -249,8 +249,16 @@ def distance(full: bool) -> Page:
             ),
         ],
         plots=[
-            Plot("distance", "recalled, alone", {n: (DISTANCES, of) for n, of in alone.items()}, log_x=True, share=True),
-            Plot("distance", "recalled, all", {n: (DISTANCES + BEYOND, of) for n, of in mixed.items()}, log_x=True, share=True),
+            Plot(
+                "distance", "recalled, alone", {n: (DISTANCES, of) for n, of in alone.items()}, log_x=True, share=True
+            ),
+            Plot(
+                "distance",
+                "recalled, all",
+                {n: (DISTANCES + BEYOND, of) for n, of in mixed.items()},
+                log_x=True,
+                share=True,
+            ),
             Plot("distance", "gradient, start", {n: (DISTANCES, of) for n, of in start.items()}, True, True),
             Plot("distance", "gradient, end", {n: (DISTANCES, of) for n, of in end.items()}, True, True),
         ],

@@ -82,7 +82,9 @@ def heads(full: bool) -> Page:
                 ],
             )
         ],
-        plots=[Plot("heads", "accuracy", {name: (HEADS, values) for name, values in mean.items()}, log_x=True, share=True)],
+        plots=[
+            Plot("heads", "accuracy", {name: (HEADS, values) for name, values in mean.items()}, log_x=True, share=True)
+        ],
         sources=(
             "Vaswani et al. 2017, Attention Is All You Need, section 3.2.2",
             "Michel et al. 2019, Are Sixteen Heads Really Better than One?",
