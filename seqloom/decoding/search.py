@@ -73,13 +73,15 @@ class Search:
         log_probs = torch.zeros_like(tokens, dtype=torch.float32)
         said = tokens[:, :, None][:, :, :0]  # [A, width, length - 1]
         looked = log_probs[:, :, None][:, :, :0]  # how much at each source token, [A, width, S]; S is 0 if nobody asks
+        first_cut = int(limits.min())
         for length in range(1, int(limits.max()) + 1):
             width = tokens.size(1)
             next_log_probs = self._next(step(tokens.flatten(), state), said, alive)
-            total, origin, token = self._candidates(log_probs[:, :, None] + next_log_probs)
+            total, origin, token = self._candidates(log_probs.unsqueeze(2) + next_log_probs)
             looked = self._looked(state, looked)
-            ended = self._ended(token[:, : self.beam], length, limits)
-            going = torch.arange(len(alive), device=alive.device)
+            ended = self._ended(token[:, : self.beam], length, limits, first_cut)
+            rows = torch.arange(0, len(alive) * width, width, device=alive.device).unsqueeze(1)  # each one's first
+            gone = False
             if ended.any():
                 row, slot = ended.nonzero(as_tuple=True)
                 parent = origin[row, slot]
@@ -90,12 +92,16 @@ class Search:
                 going = (~self._finished(counts, top_ended) & (length < limits)).nonzero()[:, 0]
                 if not len(going):
                     break
-            slots = self._survivors(token, ended)
-            tokens, log_probs, origin = (each.gather(1, slots)[going] for each in (token, total, origin))
-            said = torch.cat([said[going[:, None], origin], tokens[:, :, None]], dim=2)
-            looked = looked[going[:, None], origin]
-            alive, top_ended, limits = alive[going], top_ended[going], limits[going]
-            state.reorder((going[:, None] * width + origin).flatten(), going if len(going) < len(ended) else None)
+                slots = self._survivors(token, ended)[going]
+                gone = len(going) < len(alive)
+                tokens, log_probs, origin = (each[going].gather(1, slots) for each in (token, total, origin))
+                alive, top_ended, limits, rows = alive[going], top_ended[going], limits[going], rows[going]
+            else:
+                tokens, log_probs, origin = (each[:, : self.beam] for each in (token, total, origin))
+            rows = (rows + origin).flatten()  # which hypothesis each continues
+            said = torch.cat([_continued(said, rows, self.beam), tokens.unsqueeze(2)], dim=2)
+            looked = _continued(looked, rows, self.beam)
+            state.reorder(rows, going if gone else None)
         return found
 
     def _walk(self, step: Step[StateT], state: StateT, limits: Tensor, choice: Choice) -> list[list[Hypothesis]]:
@@ -107,14 +113,17 @@ class Search:
         tokens = torch.full_like(alive, self.bos)[:, None]  # [A, width], the width 1 at first and then W
         said = tokens[:, :, None][:, :, :0]  # [A, width, length - 1]
         looked = log_probs[:, :1, None][:, :, :0]  # how much at each source token, [A, width, S]; see above
+        first_cut = int(limits.min())
         for length in range(1, int(limits.max()) + 1):
             width, wanted = tokens.size(1), numbers.size(1)
-            next_log_probs = self._next(step(tokens.flatten(), state), said, alive).expand(-1, wanted, -1)
+            next_log_probs = self._next(step(tokens.flatten(), state), said, alive)
+            looked = self._looked(state, looked)
+            if width < wanted:
+                next_log_probs, said, looked = (each.expand(-1, wanted, -1) for each in (next_log_probs, said, looked))
             tokens = choice(next_log_probs, Walkers(alive, numbers, going, length))
-            log_probs = log_probs + next_log_probs.gather(2, tokens[:, :, None])[:, :, 0]
-            said = torch.cat([said.expand(-1, wanted, -1), tokens[:, :, None]], dim=2)
-            looked = self._looked(state, looked).expand(-1, wanted, -1)
-            ended = going & self._ended(tokens, length, limits)
+            log_probs = log_probs + next_log_probs.gather(2, tokens.unsqueeze(2)).squeeze(2)
+            said = torch.cat([said, tokens.unsqueeze(2)], dim=2)
+            ended = going & self._ended(tokens, length, limits, first_cut)
             if not ended.any() and width == wanted:
                 continue
             row, slot = ended.nonzero(as_tuple=True)
@@ -143,7 +152,7 @@ class Search:
         log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
         if active := [each for each in self.constraints if each.applies(said.size(1))]:
             log_probs = constrain(log_probs, said, alive.repeat_interleave(width), active, self.eos)
-        return log_probs.unflatten(0, (-1, width))
+        return log_probs.view(-1, width, log_probs.size(1))
 
     def _looked(self, state: State, before: Tensor) -> Tensor:
         """The attention that each source token has had up to this step, [A, width, S], if the ranking asks for it."""
@@ -157,9 +166,13 @@ class Search:
         attention = attention.unflatten(0, before.shape[:2])
         return before + attention if before.size(2) else attention
 
-    def _ended(self, tokens: Tensor, length: int, limits: Tensor) -> Tensor:
-        """Which hypotheses end with ``tokens`` [A, width], their ``length``-th: all of them where they are cut."""
-        return (tokens == self.eos) | (length >= limits)[:, None]
+    def _ended(self, tokens: Tensor, length: int, limits: Tensor, first_cut: int) -> Tensor:
+        """Which hypotheses end with ``tokens`` [A, width], their ``length``-th: all of them where they are cut.
+
+        Nothing is cut before ``first_cut``, which saves the comparison.
+        """
+        said_so = tokens == self.eos
+        return said_so if length < first_cut else said_so | (length >= limits).unsqueeze(1)
 
     def _finish(
         self,
@@ -205,6 +218,11 @@ class Search:
         turn = (ended.cumsum(1) - 1).clamp_min(0)
         own = torch.arange(self.beam, device=token.device).expand_as(ended)
         return torch.where(ended, in_line.gather(1, turn), own)
+
+
+def _continued(each: Tensor, rows: Tensor, beam: int) -> Tensor:
+    """Of what each hypothesis has, [A, width, N], that of ``rows`` of all A * width: [A', beam, N]."""
+    return each.flatten(0, 1).index_select(0, rows).view(len(rows) // beam, beam, each.size(2))
 
 
 def _ranked(found: list[Hypothesis]) -> list[Hypothesis]:

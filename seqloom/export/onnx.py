@@ -21,7 +21,6 @@ from seqloom.export.transformer import transformer_of
 from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.sequence_to_sequence import SequenceToSequence
-from seqloom.models.transformer import DecoderState
 from seqloom.tasks.setup import TranslatorSetup
 
 
@@ -49,9 +48,9 @@ class Stepping(nn.Module):
         self, tokens: Tensor, src_mask: Tensor, memory: list[Tensor], past: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """``tokens`` [B], ``memory`` as of ``Reading``, ``past`` 2 x layers [B, G, T, E] -> [B, V] and T + 1."""
-        state = DecoderState.resumed(memory, past, src_mask)
+        state = self.model.decoder.resume(memory, past, src_mask)
         logits = self.model.step(tokens, state)
-        return logits, [part for cache in state.own for part in (cache.keys, cache.values) if part is not None]
+        return logits, [part for each in state.past for part in each.so_far()]
 
 
 def write_onnx(model: SequenceToSequence, setup: TranslatorSetup, out: Path) -> None:

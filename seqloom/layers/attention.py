@@ -96,55 +96,67 @@ def attention_weights(
 
 
 class Cache:
-    """Keys and values of one attention layer while a sequence is decoded token by token.
+    """Keys and values of a self-attention while a sequence is decoded token by token.
 
-    ``append`` is for self-attention; its storage grows in steps, so that a new token costs one
-    column and not a copy of all that came before. Those of cross-attention are given at once.
+    Both lie in one tensor, which grows in steps: a new token costs one column and not a copy of all that came before.
     """
 
-    def __init__(self, keys: Tensor | None = None, values: Tensor | None = None) -> None:
-        self.keys = keys  # [B, G, capacity, E]
-        self.values = values
-        self.length = 0 if keys is None else keys.size(2)
-        self.record = False
-        self.weights: Tensor | None = None  # of the last step, [B, Q, K], where they are recorded
+    def __init__(self) -> None:
+        self.store: Tensor | None = None  # [B, 2 G, capacity, E], the keys first
+        self.length = 0
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds [B, G, Q, E] keys and values; returns all so far, [B, G, K, E]."""
-        self.keys = _written(self.keys, k, self.length)
-        self.values = _written(self.values, v, self.length)
-        self.length += k.size(2)
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+    def append(self, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Adds the keys and values of a token, [B, 2 G, 1, E]; returns those of all so far, two [B, G, K, E]."""
+        store, start = self.store, self.length
+        if store is None or start == store.size(2):
+            batch, heads, _, size = new.shape
+            grown = new.new_empty(batch, heads, start + GROWTH, size)
+            if store is not None:
+                grown[:, :, :start] = store
+            self.store = store = grown
+        store.narrow(2, start, 1).copy_(new)
+        self.length += 1
+        return self.so_far()
+
+    def so_far(self) -> tuple[Tensor, Tensor]:
+        """The keys and values of all tokens, two [B, G, K, E]."""
+        assert self.store is not None, "nothing has been said"
+        keys, values = self.store.narrow(2, 0, self.length).chunk(2, 1)
+        return keys, values
 
     def reorder(self, rows: Tensor) -> None:
         """Keeps the given rows of the batch, in their order; a row may be taken more than once."""
-        if self.keys is not None and self.values is not None:
-            self.keys = self.keys.index_select(0, rows)
-            self.values = self.values.index_select(0, rows)
+        if self.store is not None:
+            self.store = self.store.index_select(0, rows)
 
 
 class PureCache(Cache):
-    """One that is never written into: a new token costs a copy of all that came before."""
+    """One that is never written into, for graphs: a new token costs a copy of all that came before."""
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        assert self.keys is not None
-        assert self.values is not None
-        self.keys, self.values = torch.cat([self.keys, k], 2), torch.cat([self.values, v], 2)
-        self.length += k.size(2)
-        return self.keys, self.values
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__()
+        self._so_far = keys, values
+
+    def append(self, new: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = (torch.cat(each, 2) for each in zip(self._so_far, new.chunk(2, 1), strict=True))
+        self._so_far = keys, values
+        return keys, values
+
+    def so_far(self) -> tuple[Tensor, Tensor]:
+        return self._so_far
 
 
-def _written(store: Tensor | None, new: Tensor, start: int) -> Tensor:
-    """``store`` [B, G, capacity, E] with ``new`` [B, G, Q, E] at ``start``; larger if that needs it."""
-    end = start + new.size(2)
-    if store is None or end > store.size(2):
-        batch, heads, _, size = new.shape
-        grown = new.new_empty(batch, heads, -(-end // GROWTH) * GROWTH, size)
-        if store is not None:
-            grown[:, :, :start] = store[:, :, :start]
-        store = grown
-    store[:, :, start:end] = new
-    return store
+class KeysValues:
+    """Keys and values of B sources, each of which several hypotheses look at side by side."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values  # [B, G, S, E]
+        self.record = False
+        self.weights: Tensor | None = None  # of the last step, [B, Q, S], where they are recorded
+
+    def reorder(self, sentences: Tensor) -> None:
+        """Keeps the given sentences."""
+        self.keys, self.values = self.keys.index_select(0, sentences), self.values.index_select(0, sentences)
 
 
 class MultiHeadAttention(nn.Module):
@@ -192,10 +204,7 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
-        batch, length, _ = x.shape
-        if length == 1:  # nothing to transpose: the step of a search has no time for it
-            return x.view(batch, -1, 1, self.head_dim)
-        return x.view(batch, length, -1, self.head_dim).transpose(1, 2).contiguous()
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2).contiguous()
 
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""
@@ -221,11 +230,6 @@ class MultiHeadAttention(nn.Module):
             return self.attend(q, *self.keys_values(memory, places), mask, places)
         return self.attend(*self.queries_keys_values(x, places), mask, places)
 
-    def attend_to(self, x: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Lets ``x`` [B, Q, D] attend to keys and values that are already projected."""
-        q = self.score.of_query(self.split(self.query(x)))
-        return self._merge(attend(q, k, v, bias=bias, scale=self.score.scale))
-
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, places: Places | None = None
     ) -> Tensor:
@@ -241,7 +245,43 @@ class MultiHeadAttention(nn.Module):
     def _merge(self, attended: Tensor) -> Tensor:
         return self.output(attended.transpose(1, 2).flatten(2))  # [B, Q, D]
 
-    def weights(self, x: Tensor, k: Tensor, bias: Tensor | None = None) -> Tensor:
-        """How much ``x`` [B, Q, D] looks at each of the projected keys, the mean of all heads: [B, Q, K]."""
-        q = self.score.of_query(self.split(self.query(x)))
-        return attention_weights(q, k, bias=bias, scale=self.score.scale).mean(1)
+    def look_back(self) -> Callable[[Tensor, Cache, Places | None], Tensor]:
+        """Self-attention of a search, with the weights as they are now.
+
+        Lets the newest token of each hypothesis, [R, D], attend to itself and to its past, which it joins.
+        """
+        project, output = self._together.product(self.query, self.key, self.value), self.output.ready()
+        size, queries, keys = self.head_dim, self.num_heads, self.key.out_features // self.head_dim
+
+        def look(x: Tensor, past: Cache, places: Places | None = None) -> Tensor:
+            heads = project(x).view(x.size(0), -1, 1, size)
+            q, k, v = heads.split_with_sizes([queries, keys, keys], 1)
+            comparable = self._comparable(k, places)
+            new = heads.narrow(1, queries, 2 * keys) if comparable is k else torch.cat([comparable, v], 1)
+            bias = None
+            if places is not None:
+                q = places.rotate(q)
+                bias = places.bias(q)
+            k, v = past.append(new)
+            return output(attend(self.score.of_query(q), k, v, bias=bias, scale=self.score.scale).flatten(1))
+
+        return look
+
+    def look_across(self) -> Callable[[Tensor, KeysValues, Tensor | None], Tensor]:
+        """Attention of a search to its sources, with the weights as they are now.
+
+        Lets the newest token of each hypothesis, [R, D], attend to its source; a bias [B, 1, 1, S] is added to the
+        scores.
+        """
+        project, output = self.query.ready(), self.output.ready()
+
+        def look(x: Tensor, sources: KeysValues, bias: Tensor | None = None) -> Tensor:
+            k = sources.keys
+            q = project(x).view(k.size(0), -1, self.num_heads, self.head_dim).transpose(1, 2)  # [B, H, R / B, E]
+            q = self.score.of_query(q)
+            if sources.record:
+                sources.weights = attention_weights(q, k, bias=bias, scale=self.score.scale).mean(1)
+            attended = attend(q, k, sources.values, bias=bias, scale=self.score.scale)
+            return output(attended.transpose(1, 2).reshape(x.shape))
+
+        return look

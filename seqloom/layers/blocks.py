@@ -4,13 +4,19 @@ A block is handed its parts ready made, and the maker of its residual connection
 """
 
 from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Protocol
 
 from torch import Tensor, nn
 
-from seqloom.layers.attention import Cache, MultiHeadAttention
+from seqloom.layers.attention import Cache, KeysValues, MultiHeadAttention
 from seqloom.layers.dropout import add_dropout
 from seqloom.layers.feedforward import FeedForward
+from seqloom.layers.normalization import ready
 from seqloom.layers.positions import Places
+
+More = ParamSpec("More")
+Sublayer = Callable[Concatenate[Tensor, More], Tensor]
+"""Changes a vector at each place; may be told more."""
 
 
 class PostNorm(nn.Module):
@@ -28,12 +34,29 @@ class PostNorm(nn.Module):
         normed: Tensor = self.norm(self.add(x, sublayer(x)))
         return normed
 
+    def ready(self, sublayer: Sublayer[More]) -> Sublayer[More]:
+        """The connection around ``sublayer`` for a search, with the weights as they are now."""
+        norm = ready(self.norm)
+
+        def connected(x: Tensor, *more: More.args, **named: More.kwargs) -> Tensor:
+            return norm(x + sublayer(x, *more, **named))
+
+        return connected
+
 
 class PreNorm(PostNorm):
     """x + Dropout(Sublayer(Norm(x))): trains without care at any depth (Xiong et al. 2020)."""
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         return self.add(x, sublayer(self.norm(x)))
+
+    def ready(self, sublayer: Sublayer[More]) -> Sublayer[More]:
+        norm = ready(self.norm)
+
+        def connected(x: Tensor, *more: More.args, **named: More.kwargs) -> Tensor:
+            return x + sublayer(norm(x), *more, **named)
+
+        return connected
 
 
 RESIDUALS: dict[str, type[PostNorm]] = {"post": PostNorm, "pre": PreNorm}
@@ -88,29 +111,37 @@ class DecoderBlock(nn.Module):
         x = self.cross_attention_residual(x, lambda h: self.cross_attention(h, memory, memory_mask))
         return self.feedforward_residual(x, self.feedforward)
 
-    def step(
-        self, x: Tensor, own: Cache, memory: Cache, memory_bias: Tensor | None = None, places: Places | None = None
-    ) -> Tensor:
-        """One new token of each hypothesis: ``x`` [B * beam, 1, D].
+    def ready(self) -> "Step":
+        """The block for a search, with the weights as they are now.
 
-        ``own`` holds the keys and values of the tokens so far and is extended. ``memory`` holds
-        those of the B sentences, once each: the hypotheses of a sentence query them side by side.
-        ``memory_bias`` [B, 1, 1, S] is added to the scores of what is looked at there.
+        A step of one token is so short that the calls and checks of modules take as long as its numbers; here they
+        are behind it.
         """
-        k, v = memory.keys, memory.values
-        assert k is not None
-        assert v is not None
+        look_back = self.attention_residual.ready(self.attention.look_back())
+        look_across = self.cross_attention_residual.ready(self.cross_attention.look_across())
+        feed_forward = self.feedforward_residual.ready(self.feedforward.ready())
 
-        def look_back(h: Tensor) -> Tensor:
-            q, *new = self.attention.queries_keys_values(h, places)
-            return self.attention.attend(q, *own.append(*new), places=places)
+        def step(
+            x: Tensor, past: Cache, sources: KeysValues, source_bias: Tensor | None = None, places: Places | None = None
+        ) -> Tensor:
+            return feed_forward(look_across(look_back(x, past, places), sources, source_bias))
 
-        def look_across(h: Tensor) -> Tensor:
-            beams = h.view(k.size(0), -1, h.size(-1))  # [B, beam, D]
-            if memory.record:
-                memory.weights = self.cross_attention.weights(beams, k, memory_bias)
-            return self.cross_attention.attend_to(beams, k, v, memory_bias).view_as(h)
+        return step
 
-        x = self.attention_residual(x, look_back)
-        x = self.cross_attention_residual(x, look_across)
-        return self.feedforward_residual(x, self.feedforward)
+
+class Step(Protocol):
+    """One new token of each hypothesis, [R, D] -> [R, D].
+
+    ``past`` holds the keys and values of the tokens so far and is extended. ``sources`` holds those of the B
+    sentences, once each: the R / B hypotheses of a sentence query them side by side. ``source_bias`` [B, 1, 1, S] is
+    added to the scores of what is looked at there.
+    """
+
+    def __call__(
+        self,
+        x: Tensor,
+        past: Cache,
+        sources: KeysValues,
+        source_bias: Tensor | None = None,
+        places: Places | None = None,
+    ) -> Tensor: ...

@@ -55,7 +55,11 @@ class WeightNormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        return self._alone(x, self)[0]
+        return self._alone.product(self)(x)
+
+    def ready(self) -> Callable[[Tensor], Tensor]:
+        """:meth:`forward` for a search, with the weights as they are now."""
+        return self._alone.product(self)
 
 
 class PlainLinear(nn.Linear):
@@ -72,7 +76,11 @@ class PlainLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in_features] -> [..., out_features]."""
-        return self._alone(x, self)[0]
+        return self._alone.product(self)(x)
+
+    def ready(self) -> Callable[[Tensor], Tensor]:
+        """:meth:`forward` for a search, with the weights as they are now."""
+        return self._alone.product(self)
 
 
 Linear = PlainLinear | WeightNormLinear
@@ -99,16 +107,19 @@ class Together:
 
     def __call__(self, x: Tensor, *linears: Linear) -> Sequence[Tensor]:
         """Each of ``linears`` of ``x`` [..., in_features]."""
-        if torch.is_grad_enabled():
-            self._kept = None
-            product = nn.functional.linear(x, *_joint(linears))
-        elif torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() and not torch.is_grad_enabled():
             return [nn.functional.linear(x, linear.weight, linear.bias) for linear in linears]
-        else:
-            product = self._product(linears)(x)
+        product = self.product(*linears)(x)
         return product.split([linear.out_features for linear in linears], -1) if len(linears) > 1 else (product,)
 
-    def _product(self, linears: Sequence[Linear]) -> "Product":
+    def product(self, *linears: Linear) -> Callable[[Tensor], Tensor]:
+        """All of ``linears`` side by side, as they are now: [..., in_features] -> [..., the sum of out_features]."""
+        if torch.is_grad_enabled():
+            self._kept = None
+            weight, bias = _joint(linears)
+            return lambda x: nn.functional.linear(x, weight, bias)
+        if torch.compiler.is_compiling():  # a graph would put the weights together each time
+            return lambda x: torch.cat([nn.functional.linear(x, each.weight, each.bias) for each in linears], -1)
         now = [_stamp(linear.weight) for linear in linears]
         if self._kept is None or self._kept[0] != now:
             self._kept = now, Product(*_joint(linears))

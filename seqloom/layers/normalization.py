@@ -46,4 +46,13 @@ class RMSNorm(nn.Module):
         return normed
 
 
+def ready(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A norm for a search, with its weights as they are now."""
+    if not isinstance(norm, nn.LayerNorm):
+        forward: Callable[[Tensor], Tensor] = norm.forward
+        return forward
+    shape, weight, bias, eps = list(norm.normalized_shape), norm.weight, norm.bias, norm.eps
+    return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+
+
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {"layer": nn.LayerNorm, "rms": RMSNorm}

@@ -54,6 +54,17 @@ class Positions(nn.Module):
         """Adds to the embeddings ``x`` [B, T, D]."""
         return x
 
+    def embed_next(self, x: Tensor, place: int) -> Tensor:
+        """:meth:`embed` of one token of each sequence, ``x`` [B, D], all at one place; for searches."""
+        # Not a tensor of a number: that would wait for the device.
+        return self.embed(x, torch.arange(place, place + 1, device=x.device))
+
+    @property
+    def only_embeds(self) -> bool:
+        """Whether attention need not know about it."""
+        own = type(self)
+        return own.rotate is Positions.rotate and own.bias is Positions.bias
+
     def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
         """Turns queries or keys ``x`` [B, H, T, E]."""
         return x
@@ -117,6 +128,11 @@ class Sinusoidal(Positions):
         if positions.device.type == "cpu" and not torch.compiler.is_compiling():
             return x + self._known(int(positions.max()) + 1)[positions].to(x.dtype)
         return x + self._waves(positions).to(x.dtype)
+
+    def embed_next(self, x: Tensor, place: int) -> Tensor:
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return x + self._known(place + 1)[place].to(x.dtype)
+        return super().embed_next(x, place)
 
     def _waves(self, positions: Tensor) -> Tensor:
         angle = angles(positions, self.d_model)

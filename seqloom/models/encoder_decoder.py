@@ -46,6 +46,4 @@ class EncoderDecoder(SequenceToSequence):
         return self.decoder.start(self.encode(src, src_mask), src_mask)
 
     def look(self, tokens: Tensor, state: DecoderState) -> Tensor:
-        # Not a tensor of a number: that would wait for the device.
-        positions = torch.arange(state.length, state.length + 1, device=tokens.device)
-        return self.decoder.step(self.tgt_embedding(tokens[:, None], positions), state)[:, 0]
+        return self.decoder.step(self.tgt_embedding.vectors(tokens), state)

@@ -1,15 +1,17 @@
 """The Transformer's two stacks, Vaswani et al. 2017, section 3.1: THE core of every model."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from seqloom.config import ModelConfig
-from seqloom.layers.attention import Cache, PureCache
-from seqloom.layers.blocks import DecoderBlock
+from seqloom.layers.attention import Cache, KeysValues, PureCache
+from seqloom.layers.blocks import DecoderBlock, Step
 from seqloom.layers.embeddings import Embedded
 from seqloom.layers.masks import causal_mask, hiding, key_mask
+from seqloom.layers.normalization import ready
 from seqloom.layers.positions import Places
 from seqloom.models import parts
 
@@ -30,11 +32,17 @@ class _Stack(nn.Module):
             UserError: if the model has not so many places.
         """
         self.positions.check(length)
-        x = self.dropout(self.positions.embed(inputs.x, inputs.positions))
-        # Under autocast the whole stack runs in its type: casting at each product instead costs
-        # more than the products of a small model.
-        device = x.device.type
-        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        return _typed(self.dropout(self.positions.embed(inputs.x, inputs.positions)))
+
+
+def _typed(x: Tensor) -> Tensor:
+    """What a stack works with.
+
+    Under autocast the whole of it runs in its type: casting at each product instead costs more than the products of
+    a small model.
+    """
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class Encoder(_Stack):
@@ -54,42 +62,37 @@ class Encoder(_Stack):
         return normed
 
 
+class Ready(NamedTuple):
+    """A decoder for a search, with the weights as they are now."""
+
+    steps: list[Step]
+    norm: Callable[[Tensor], Tensor]
+    positions_only_embed: bool
+
+
 class DecoderState:
     """What the decoder remembers between two steps of a search over B sentences."""
 
-    def __init__(self, memory: list[Cache], memory_bias: Tensor | None) -> None:
-        self.own: list[Cache] = [Cache() for _ in memory]
-        self.memory = memory
-        self.memory_bias = memory_bias  # [B, 1, 1, S], -inf at padding
+    def __init__(self, sources: list[KeysValues], source_bias: Tensor | None, past: list[Cache], ready: Ready) -> None:
+        self.sources = sources
+        self.source_bias = source_bias  # [B, 1, 1, S], -inf at padding
+        self.past = past
+        self.ready = ready
         self.length = 0
-
-    @classmethod
-    def resumed(cls, memory: list[Tensor], past: list[Tensor], memory_mask: Tensor | None) -> "DecoderState":
-        """From keys and values of each layer by turns: of the sources [B, G, S, E], and of T steps [B, G, T, E].
-
-        ``memory_mask`` [B, S]. For graphs, which keep no state of their own: nothing is written in place.
-        """
-        state = cls(
-            [Cache(*memory[layer : layer + 2]) for layer in range(0, len(memory), 2)],
-            None if memory_mask is None else hiding(key_mask(memory_mask), memory[0].dtype),
-        )
-        state.own = [PureCache(*past[layer : layer + 2]) for layer in range(0, len(past), 2)]
-        state.length = past[0].size(2)
-        return state
 
     @property
     def record_attention(self) -> bool:
         """Whether ``attention`` is wanted."""
-        return self.memory[-1].record
+        return self.sources[-1].record
 
     @record_attention.setter
     def record_attention(self, wanted: bool) -> None:
-        self.memory[-1].record = wanted
+        self.sources[-1].record = wanted
 
     @property
     def attention(self) -> Tensor | None:
         """Of the last layer to the source in the last step, the mean of its heads, [B * beam, S]."""
-        weights = self.memory[-1].weights
+        weights = self.sources[-1].weights
         return None if weights is None else weights.flatten(0, 1)
 
     def reorder(self, rows: Tensor, sentences: Tensor | None = None) -> None:
@@ -100,13 +103,13 @@ class DecoderState:
                 the same number for each.
             sentences: the sentences that go on; None where all do.
         """
-        for cache in self.own:
+        for cache in self.past:
             cache.reorder(rows)
         if sentences is not None:
-            for cache in self.memory:
-                cache.reorder(sentences)
-            if self.memory_bias is not None:
-                self.memory_bias = self.memory_bias.index_select(0, sentences)
+            for sources in self.sources:
+                sources.reorder(sentences)
+            if self.source_bias is not None:
+                self.source_bias = self.source_bias.index_select(0, sentences)
 
 
 class Decoder(_Stack):
@@ -137,17 +140,38 @@ class Decoder(_Stack):
         across = None if memory_mask is None else key_mask(memory_mask)
         if across is not None and across.device.type == "cpu" and bool(across.all()):
             across = None  # nothing to hide: of sentences of one length
-        projected = [block.cross_attention.keys_values(memory) for block in self.layers()]
-        bias = None if across is None else hiding(across, projected[0][0].dtype)
-        return DecoderState([Cache(*each) for each in projected], bias)
+        sources = [KeysValues(*block.cross_attention.keys_values(memory)) for block in self.layers()]
+        bias = None if across is None else hiding(across, sources[0].keys.dtype)
+        return DecoderState(sources, bias, [Cache() for _ in sources], self._ready())
 
-    def step(self, inputs: Embedded, state: DecoderState) -> Tensor:
-        """One more token of each hypothesis: [B * beam, 1, D] -> the same shape."""
-        state.length += 1
-        so_far = torch.arange(state.length, device=inputs.x.device)
-        places = Places(self.positions, inputs.positions, so_far)
-        x = self.enter(inputs, state.length)
-        for block, own, memory in zip(self.layers(), state.own, state.memory, strict=True):
-            x = block.step(x, own, memory, state.memory_bias, places)
-        normed: Tensor = self.norm(x)
-        return normed
+    def resume(self, sources: list[Tensor], past: list[Tensor], mask: Tensor | None) -> DecoderState:
+        """From keys and values of each layer by turns: of the sources [B, G, S, E], and of T steps [B, G, T, E].
+
+        ``mask`` [B, S] is that of the sources. For graphs, which keep no state of their own: nothing is written in
+        place.
+        """
+        bias = None if mask is None else hiding(key_mask(mask), sources[0].dtype)
+        state = DecoderState(
+            [KeysValues(*pair) for pair in zip(sources[::2], sources[1::2], strict=True)],
+            bias,
+            [PureCache(*pair) for pair in zip(past[::2], past[1::2], strict=True)],
+            self._ready(),
+        )
+        state.length = past[0].size(2)
+        return state
+
+    def _ready(self) -> Ready:
+        return Ready([block.ready() for block in self.layers()], ready(self.norm), self.positions.only_embeds)
+
+    def step(self, x: Tensor, state: DecoderState) -> Tensor:
+        """One more token of each hypothesis, its embedding [B * beam, D] -> the same shape."""
+        place, state.length = state.length, state.length + 1
+        self.positions.check(state.length)
+        x = _typed(self.positions.embed_next(x, place))
+        places = None
+        if not state.ready.positions_only_embed:
+            so_far = torch.arange(state.length, device=x.device)
+            places = Places(self.positions, so_far[place:], so_far)
+        for step, past, sources in zip(state.ready.steps, state.past, state.sources, strict=True):
+            x = step(x, past, sources, state.source_bias, places)
+        return state.ready.norm(x)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqloom.layers.attention import FEWEST_KEYS, GROWTH, Cache, MultiHeadAttention, attend
+from seqloom.layers.attention import FEWEST_KEYS, GROWTH, Cache, MultiHeadAttention, PureCache, attend
 from seqloom.layers.dropout import dropout
 from seqloom.layers.masks import causal_mask, key_mask
 from tests.layers.copied_weights import TOLERANCES, copy_attention, gradients, padding, randomize
@@ -205,34 +205,41 @@ def test_heads_must_be_shared_out_evenly():
 # --- the cache ---
 
 
+def appended(cache: Cache, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    for t in range(keys.size(2)):
+        cache.append(torch.cat([keys, values], 1)[:, :, t : t + 1])
+    return cache.so_far()
+
+
 @pytest.mark.parametrize("steps", [GROWTH - 1, GROWTH, GROWTH + 1, 2 * GROWTH + 3])
 def test_a_cache_returns_all_that_was_appended(steps):
     torch.manual_seed(9)
     keys, values = torch.randn(2, 3, steps, 5), torch.randn(2, 3, steps, 5)
     cache = Cache()
     for t in range(steps):
-        k, v = cache.append(keys[:, :, t : t + 1], values[:, :, t : t + 1])
+        k, v = cache.append(torch.cat([keys, values], 1)[:, :, t : t + 1])
         assert torch.equal(k, keys[:, :, : t + 1])
         assert torch.equal(v, values[:, :, : t + 1])
     assert cache.length == steps
 
 
-def test_a_cache_takes_several_positions_at_once_and_goes_on_from_given_ones():
+def test_a_pure_cache_goes_on_from_what_is_given_and_leaves_it_alone():
     torch.manual_seed(10)
     keys, values = torch.randn(2, 3, 71, 5), torch.randn(2, 3, 71, 5)
-    cache = Cache(keys[:, :, :2], values[:, :, :2])
-    for start, end in ((2, 3), (3, 67), (67, 71)):
-        k, v = cache.append(keys[:, :, start:end], values[:, :, start:end])
-        assert torch.equal(k, keys[:, :, :end])
-        assert torch.equal(v, values[:, :, :end])
+    given = keys[:, :, :2].clone(), values[:, :, :2].clone()
+    cache = PureCache(*given)
+    k, v = appended(cache, keys[:, :, 2:], values[:, :, 2:])
+    assert torch.equal(k, keys)
+    assert torch.equal(v, values)
+    assert torch.equal(given[0], keys[:, :, :2])
 
 
 def test_a_cache_grows_rarely():
     cache, storages = Cache(), set()
     for _ in range(3 * GROWTH):
-        cache.append(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))
-        assert cache.keys is not None
-        storages.add(cache.keys.size(2))
+        cache.append(torch.zeros(1, 2, 1, 1))
+        assert cache.store is not None
+        storages.add(cache.store.size(2))
     assert storages == {GROWTH, 2 * GROWTH, 3 * GROWTH}
 
 
@@ -240,10 +247,10 @@ def test_a_cache_is_reordered_with_repeats_and_fewer_rows():
     torch.manual_seed(11)
     keys, values = torch.randn(3, 2, 35, 5), torch.randn(3, 2, 35, 5)
     cache = Cache()
-    cache.append(keys[:, :, :33], values[:, :, :33])
+    appended(cache, keys[:, :, :33], values[:, :, :33])
     rows = torch.tensor([2, 0, 2, 2])
     cache.reorder(rows)
-    k, v = cache.append(keys[rows, :, 33:], values[rows, :, 33:])
+    k, v = appended(cache, keys[rows, :, 33:], values[rows, :, 33:])
     assert torch.equal(k, keys[rows])
     assert torch.equal(v, values[rows])
 

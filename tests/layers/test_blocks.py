@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from seqloom.layers.attention import Cache, MultiHeadAttention
+from seqloom.layers.attention import Cache, KeysValues, MultiHeadAttention
 from seqloom.layers.blocks import RESIDUALS, DecoderBlock, EncoderBlock
 from seqloom.layers.feedforward import ACTIVATIONS
 from seqloom.layers.masks import causal_mask, hiding, key_mask
@@ -100,9 +100,9 @@ def test_steps_of_a_decoder_block_equal_the_block(norm):
     with torch.no_grad():
         # Two hypotheses for each of the two sentences.
         whole = block(x, memory.repeat_interleave(2, 0), causal_mask(7), mask.repeat_interleave(2, 0))
-        own, across = Cache(), Cache(*block.cross_attention.keys_values(memory))
-        steps = [block.step(x[:, t : t + 1], own, across, hiding(mask, x.dtype)) for t in range(7)]
-    torch.testing.assert_close(torch.cat(steps, 1), whole, rtol=1e-12, atol=1e-12)
+        step, past, sources = block.ready(), Cache(), KeysValues(*block.cross_attention.keys_values(memory))
+        steps = [step(x[:, t], past, sources, hiding(mask, x.dtype)) for t in range(7)]
+    torch.testing.assert_close(torch.stack(steps, 1), whole, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("norm", RESIDUALS)

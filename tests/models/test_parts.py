@@ -154,10 +154,8 @@ def test_grouped_queries_keep_fewer_keys():
     model = small_model(num_kv_heads=2)
     state = model.start(src, mask)
     model.step(tgt[:, 0], state)
-    for own, memory in zip(state.own, state.memory, strict=True):
-        assert own.keys is not None
-        assert memory.keys is not None
-        assert (own.keys.size(1), memory.keys.size(1)) == (2, 2)
+    for past, sources in zip(state.past, state.sources, strict=True):
+        assert (past.so_far()[0].size(1), sources.keys.size(1)) == (2, 2)
 
 
 def test_all_inner_layers_are_weight_normalised_and_the_tied_table_is_not():
