@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqloom.layers.linear import filled
+
 CHUNK = 1024
 """Tokens at a time: fewer, and adding up the gradients of the weights costs too much; more, and memory does."""
 GPU_CHUNK = 8192
@@ -63,7 +65,7 @@ class _ProjectionLoss(torch.autograd.Function):
     ) -> Tensor:
         vocab = weight.size(0)
         cast = weight.detach().to(dtype)
-        inputs = hidden.detach().to(dtype)
+        inputs = filled(hidden.detach().to(dtype))
         exact = torch.promote_types(hidden.dtype, torch.float32)
         total = torch.zeros((), dtype=exact, device=hidden.device)
         uniform = smoothing / vocab
@@ -80,19 +82,20 @@ class _ProjectionLoss(torch.autograd.Function):
             logits = h @ cast.t()  # [N, V]
             # The softmax stays in the type of the products that its gradient goes into.
             grad = torch.softmax(logits, -1)
+            grad[len(y) :] = 0  # of rows that only fill
             probabilities = grad[at_target]
             grad[at_target] = 0
-            others = grad.sum(-1).to(exact)
-            log_probs = _log_probabilities(logits, y, probabilities, others)
+            others = grad[: len(y)].sum(-1).to(exact)
+            log_probs = _log_probabilities(logits[: len(y)], y, probabilities, others)
             normalizer = logits[at_target].to(exact) - log_probs
-            all_log_probs = (h.to(exact) @ weight_sum - vocab * normalizer).sum()
+            all_log_probs = (h[: len(y)].to(exact) @ weight_sum - vocab * normalizer).sum()
             total -= (1 - smoothing) * log_probs.sum() + uniform * all_log_probs
             if loss_only:
                 continue
             grad[at_target] = (log_probs.expm1() + smoothing).to(dtype)
             torch.addmm(from_uniform, grad, cast, out=hidden_grad[start : start + chunk])
             weight_grad += grad.t() @ h
-        ctx.save_for_backward(hidden_grad.to(hidden.dtype), weight_grad)
+        ctx.save_for_backward(hidden_grad[: len(hidden)].to(hidden.dtype), weight_grad)
         return total
 
     @staticmethod

@@ -216,3 +216,48 @@ def test_a_copy_of_a_layer_keeps_products_of_its_own():
         copied.bias.zero_()
         assert not copied(x).any()
         assert layer(x).any()
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 32), (5, 13), (67,)])
+def test_rows_that_only_fill_change_nothing(monkeypatch, shape, biased, autocast):
+    """That of a processor with AMX, and what is calculated on any other."""
+    torch.manual_seed(3)
+    dtype = torch.float32 if autocast else torch.bfloat16
+    layer = linear.PlainLinear(17, 11, biased).to(dtype)
+    x = torch.randn(*shape, 17, dtype=dtype)
+    parts = [x, *layer.parameters()]
+
+    def product_and_gradients():
+        mine = x.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            y = layer(mine)
+        return [
+            y,
+            *torch.autograd.grad(
+                y, [mine, *layer.parameters()], torch.linspace(-1, 1, y.numel()).view_as(y).to(y.dtype)
+            ),
+        ]
+
+    multiplied = []
+    made = nn.functional.linear
+    monkeypatch.setattr(nn.functional, "linear", lambda x, *rest: multiplied.append(x.shape) or made(x, *rest))
+    monkeypatch.setattr(linear, "_kernels_take_long", lambda: False)
+    plain = product_and_gradients()
+    monkeypatch.setattr(linear, "_kernels_take_long", lambda: True)
+    filled = product_and_gradients()
+    assert multiplied[0] == (*shape, 17)
+    assert multiplied[1] == (-(-math.prod(shape) // linear.ROWS) * linear.ROWS, 17)
+    for found, expected, part in zip(filled, plain, [plain[0], *parts], strict=True):
+        assert (found.dtype, found.shape) == (expected.dtype, part.shape)
+        torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+
+
+def test_a_frozen_weight_gets_no_gradient_of_filled_rows(monkeypatch):
+    monkeypatch.setattr(linear, "_kernels_take_long", lambda: True)
+    layer = linear.PlainLinear(3, 2).bfloat16().requires_grad_(False)
+    x = torch.ones(5, 3, dtype=torch.bfloat16, requires_grad=True)
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(5, 3), rtol=0.02, atol=0.02)
+    assert layer.weight.grad is None
