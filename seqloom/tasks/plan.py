@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from seqloom.data.readers import Example
 from seqloom.errors import ConfigError
@@ -75,6 +75,8 @@ class Size:
     d_model: int
     num_heads: int
     layers: tuple[int, int]
+    patience: float = field(default=1.0, compare=False)
+    """Of the passes that are wanted, the share without which a smaller model learns more."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class Size:
         """This one as far as settings of the model leave it free."""
         width = given.get("d_model", self.d_model)
         heads = self.num_heads if width == self.d_model else _heads(width)
-        return Size(width, given.get("num_heads", heads), _layers(self.layers, given))
+        return Size(width, given.get("num_heads", heads), _layers(self.layers, given), self.patience)
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class RecurrentSize:
 
     d_model: int
     layers: tuple[int, int]
+    patience: ClassVar[float] = 1.0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,7 +142,8 @@ def _heads(width: int) -> int:
 
 
 TRANSFORMERS = [
-    Size(128, 4, (4, 4)),
+    Size(128, 4, (2, 2)),
+    Size(128, 4, (4, 4), patience=0.2),
     Size(192, 6, (4, 4)),
     Size(256, 8, (4, 4)),
     Size(384, 6, (5, 5)),
@@ -150,7 +154,7 @@ RECURRENT = [RecurrentSize(width, (1, 1)) for width in (128, 192, 256, 384, 512,
 SIZES: dict[str, Sequence[Size | RecurrentSize]] = {"transformer": TRANSFORMERS, "recurrent": RECURRENT}
 """By ``model.kind``, the smallest first."""
 
-LARGEST = {1_500_000: TRANSFORMERS[2].parameters, 20_000_000: TRANSFORMERS[4].parameters}
+LARGEST = {1_500_000: TRANSFORMERS[3].parameters, 20_000_000: TRANSFORMERS[5].parameters}
 """Weights that so many target tokens can fill; a larger model learns them by heart."""
 
 USED = 0.9
@@ -196,8 +200,9 @@ def plan_size(
             refused.append(error)
             continue
         found = rate * seconds * USED / tokens
-        tried.append(f"{size.d_model} x {_told(size.layers)} at {rate:,.0f} tokens/s makes {found:.0f}")
-        if chosen and found < needed:
+        enough = needed * size.patience
+        tried.append(f"{size.d_model} x {_told(size.layers)} at {rate:,.0f} tokens/s makes {found:.0f} of {enough:.0f}")
+        if chosen and found < enough:
             break
         chosen, passes = size, found
     if chosen is None:
@@ -219,7 +224,7 @@ def plan_size(
     return Plan(
         settings,
         [
-            f"model: {chosen.d_model} wide, {_told(chosen.layers)} layers, the largest that makes {needed} passes over "
+            f"model: {chosen.d_model} wide, {_told(chosen.layers)} layers, the largest that makes enough passes over "
             f"{tokens:,} target tokens or as many as it can ({'; '.join(tried)})",
             f"dropout {dropout}, for about {passes:.0f} passes",
             f"batches of {batch:,} tokens, about {updates:,.0f} steps; the rate stays at "

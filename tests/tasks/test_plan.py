@@ -107,11 +107,22 @@ def test_a_slow_machine_is_not_asked_about_sizes_beyond_its_reach() -> None:
     asked = []
 
     def slow(settings: Mapping[str, Any]) -> float:
-        asked.append(settings["model.d_model"])
+        asked.append((settings["model.d_model"], settings["model.num_encoder_layers"]))
         return 100.0
 
-    assert plan_size(10**7, 1_200, slow).settings["model.d_model"] == 128
-    assert asked == [128, 192]
+    plan = plan_size(10**7, 1_200, slow)
+    assert plan.settings["model.d_model"] == 128
+    assert asked == [(128, 2), (128, 4)]
+    assert plan.reasons[0].endswith("(128 x 2+2 at 100 tokens/s makes 0 of 10; 128 x 4+4 at 100 tokens/s makes 0 of 2)")
+
+
+def test_few_passes_get_a_shallow_model_and_more_a_deep_one() -> None:
+    """Deeper ones learn more in the end, and less before."""
+    layers = [
+        plan_size(450_000, seconds, lambda settings: 20_000.0).settings["model.num_decoder_layers"]
+        for seconds in (90, 180, 300, 1_200)
+    ]
+    assert layers == [2, 2, 4, 4]
 
 
 @pytest.mark.parametrize("kind", SIZES)
