@@ -17,7 +17,8 @@ from seqloom.training import allocator
 
 KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 """How many kernels of oneDNN are kept: by each thread, and by all together. There is one for every shape of a bfloat16
-product, of some 0.3 MB, and no two batches have the same shapes. By itself torch keeps 1,024, twice."""
+product, of some 0.3 MB, and no two batches have the same shapes. By itself torch keeps 1,024, twice. More do not make
+it faster with AMX either, where there are fewer shapes (``seqloom.layers.linear.ROWS``)."""
 
 
 def arrange(threads: int | None) -> None:
