@@ -175,7 +175,7 @@ def trained(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return nn.functional.linear(x, weight, bias)
     bias = None if bias is None else bias.to(dtype)
     product: Tensor = _FilledProduct.apply(x.reshape(-1, x.size(-1)).to(dtype), weight.to(dtype), bias)
-    return product.view(*x.shape[:-1], -1)
+    return product.view(*x.shape[:-1], len(weight))
 
 
 class Product:

@@ -220,7 +220,7 @@ def test_a_copy_of_a_layer_keeps_products_of_its_own():
 
 @pytest.mark.parametrize("autocast", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 32), (5, 13), (67,)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 32), (5, 13), (67,), (2, 0)])
 def test_rows_that_only_fill_change_nothing(monkeypatch, shape, biased, autocast):
     """That of a processor with AMX, and what is calculated on any other."""
     torch.manual_seed(3)
