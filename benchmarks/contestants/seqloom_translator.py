@@ -45,7 +45,7 @@ def by_ctranslate2(terms: Terms) -> Contestant:
     if export is None:
         raise SystemExit(problem or f"{terms.model}: has no export in {terms.precision}")
     shape = choose([export], setup, terms.threads * terms.workers).shape
-    fast = CTranslate2Engine(export, setup, shape)
+    fast = CTranslate2Engine(export, setup, shape, scores=False)
     engine = WithTorch(fast, lambda: with_torch(terms).engine, lambda text: None)
     translator = Translator(folder, setup, engine)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +49,11 @@ Shortlist = Annotated[
 
 
 def running(
-    device: str = "cpu", engine: EngineName = EngineName.AUTO, threads: int | None = None, shortlist: bool = False
+    device: str = "cpu",
+    engine: EngineName = EngineName.AUTO,
+    threads: int | None = None,
+    shortlist: bool = False,
+    scores: bool = True,
 ) -> "Running":
     """What the options say; what there is to know of engines goes to the screen."""
     from seqloom.pipeline.engines import Running
@@ -58,7 +63,8 @@ def running(
 
         arrange(threads)
 
-    return Running(device, engine.value, threads, lambda text: typer.echo(text, err=True), before_torch, shortlist)
+    say = partial(typer.echo, err=True)
+    return Running(device, engine.value, threads, say, before_torch, shortlist, scores)
 
 
 def open_translator(
@@ -67,8 +73,9 @@ def open_translator(
     engine: EngineName = EngineName.AUTO,
     threads: int | None = None,
     shortlist: bool = False,
+    scores: bool = False,
 ) -> "Translator":
-    """A model, or several as one, ready to translate."""
+    """A model, or several as one, ready to translate; ``scores`` where somebody reads those of translations."""
     from seqloom.pipeline.translator import open_translator as opened
 
-    return opened(path, running(device, engine, threads, shortlist))
+    return opened(path, running(device, engine, threads, shortlist, scores))

@@ -122,9 +122,9 @@ def command(
 
     if prefix is not None and prefixes is not None:
         raise UserError("--prefix and --prefixes both say what a translation starts with; give one of them")
-    translator = open_translator([run, *(ensemble or [])], device, engine, threads, shortlist).towards(
-        src_lang, tgt_lang
-    )
+    scored = scores or format_ is Format.JSONL
+    translator = open_translator([run, *(ensemble or [])], device, engine, threads, shortlist, scored)
+    translator = translator.towards(src_lang, tgt_lang)
     flags = {
         "beam": beam,
         "length_penalty": length_penalty,

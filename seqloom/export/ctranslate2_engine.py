@@ -61,11 +61,14 @@ class CTranslate2Engine:
         export: the model.
         setup: its vocabularies.
         shape: threads and batches; they change nothing but the speed.
+        scores: False where nobody reads how probable a hypothesis is: it is said to be 0 wherever the search can
+            do without.
     """
 
-    def __init__(self, export: Export, setup: TranslatorSetup, shape: Shape) -> None:
+    def __init__(self, export: Export, setup: TranslatorSetup, shape: Shape, scores: bool = True) -> None:
         self.export = export
         self.shape = shape
+        self.scores = scores
         self.src_pieces, self.tgt_pieces = (
             tokenizer.pieces(range(tokenizer.vocab_size)) for tokenizer in (setup.src_tokenizer, setup.tgt_tokenizer)
         )
@@ -146,14 +149,14 @@ class CTranslate2Engine:
             max_input_length=0,
             max_batch_size=max(1, self.shape.batch // decoding.beam),
             use_vmap=self.export.shortlist,
-            return_scores=True,
+            return_scores=self.scores or decoding.beam > 1,  # a beam search has them anyhow
             return_end_token=True,
             asynchronous=True,
         )
 
     def _hypotheses(self, result: Any, alpha: float) -> list[Hypothesis]:
         found = []
-        for pieces, score in zip(result.hypotheses, result.scores, strict=True):
+        for pieces, score in zip(result.hypotheses, result.scores or [0.0] * len(result.hypotheses), strict=True):
             length = len(pieces)
             finished = length > 0 and pieces[-1] == self.end
             tokens = [self.tgt_ids[piece] for piece in (pieces[:-1] if finished else pieces)]

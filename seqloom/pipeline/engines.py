@@ -53,6 +53,8 @@ class Running:
     shortlist: bool = False
     """Whether a search chooses among likely pieces alone. CTranslate2 takes those of all sentences that it
     translates together, so that a translation may depend on its neighbours; torch takes those of each."""
+    scores: bool = True
+    """Whether translations come with their scores. CTranslate2 searches greedily faster without; they are 0 then."""
 
 
 class WithTorch:
@@ -273,7 +275,7 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
         raise ConfigError(NO_SHORTLIST.format(folder.path))
     choice = choose(usable, setup, running.threads, running.say)
     export = next(each for each in usable if each.variant == choice.variant)
-    return CTranslate2Engine(export, setup, choice.shape)
+    return CTranslate2Engine(export, setup, choice.shape, running.scores)
 
 
 def _usable(folder: ModelFolder, running: Running) -> "list[Export]":

@@ -212,14 +212,15 @@ class Translator:
 
     def _assembled(self, guarded: list[Guarded], retry: bool) -> Translation:
         answers = [each.answer for each in guarded]
-        ranks = min(len(answer.texts) for answer in answers)
-        alternatives = [
-            (
-                join([answer.texts[rank] for answer in answers], self.languages[1]),
-                sum(answer.scores[rank] for answer in answers) / len(answers),
-            )
-            for rank in range(ranks)
-        ]
+        alternatives = list(zip(answers[0].texts, answers[0].scores, strict=True))
+        if len(answers) > 1:
+            alternatives = [
+                (
+                    join([answer.texts[rank] for answer in answers], self.languages[1]),
+                    sum(answer.scores[rank] for answer in answers) / len(answers),
+                )
+                for rank in range(min(len(answer.texts) for answer in answers))
+            ]
         self._require_number(alternatives[0][1])
         flags, caught = _named([each.flags for each in guarded]), _named([each.caught for each in guarded])
         return Translation(*alternatives[0], alternatives, len(answers), flags, caught, retry and bool(caught))

@@ -98,6 +98,15 @@ def test_translate_formats(seqloom: Any, toy_run: Path) -> None:
     assert [entry["text"] for entry in record["n_best"]] == plain
 
 
+@pytest.mark.parametrize("option", [["--scores"], ["--format", "jsonl"]])
+def test_who_reads_scores_gets_them_of_a_greedy_search_too(seqloom: Any, toy_run: Path, option: list[str]) -> None:
+    out = seqloom("translate", toy_run, "--beam", "1", *option, stdin=b"1 2\n").out.rstrip("\n")
+    score = json.loads(out)["score"] if "jsonl" in option else float(out.split("\t")[0])
+    (expected,) = load(toy_run).translate(["1 2"], beam=1)
+    assert expected.score < 0
+    assert score == pytest.approx(expected.score, abs=1e-4)
+
+
 def test_translate_in_every_way(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
     """Each option reaches the search: what it finds is what Python finds with the same settings."""
     (tmp_path / "starts").write_text("zwo \n\n", encoding="utf-8")

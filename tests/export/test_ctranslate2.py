@@ -117,6 +117,18 @@ def test_every_search_is_the_same_by_both(
     require_same(*(each.search(sentences(), decoding, n_best) for each in both))
 
 
+@pytest.mark.parametrize("beam", [1, 3])
+def test_without_scores_the_same_is_found(both: tuple[TorchEngine, CTranslate2Engine], beam: int) -> None:
+    decoding = DecodingConfig(beam=beam, max_length=31)
+    scored, export = both[1], both[1].export
+    plain = CTranslate2Engine(export, made({})[1], scored.shape, scores=False)
+    found, expected = (engine.search(sentences(), decoding) for engine in (plain, scored))
+    assert [each.tokens for (each,) in found] == [each.tokens for (each,) in expected]
+    assert [each.finished for (each,) in found] == [each.finished for (each,) in expected]
+    assert all(each.score < 0 for (each,) in expected)
+    assert all(each.score == 0 for (each,) in found) == (beam == 1)
+
+
 def test_scores_of_given_targets_are_the_same_by_both(both: tuple[TorchEngine, CTranslate2Engine]) -> None:
     sources, targets = sentences(), sentences((23, 1, 2, 19, 3, 17, 5, 13, 7, 11))
     assert both[1].cannot_score(sources, targets) == ""
