@@ -110,7 +110,7 @@ def of_run(run: Path, beams: Sequence[int], threads: int | None) -> Iterator[Poi
         sys.exit(f"error: {run} is not exported; seqloom export {run} does that")
     layers = f"{setup.model.num_encoder_layers}+{setup.model.num_decoder_layers}"
     for export in exports:
-        engine = CTranslate2Engine(export, setup, choose(exports[:1], setup, threads).shape)
+        engine = CTranslate2Engine(export, setup, choose(exports[:1], setup, threads).shape, scores=False)
         for beam in beams:
             yield Point(run.name, layers, export.variant, beam, Translator(folder, setup, engine))
 
