@@ -51,12 +51,13 @@ def attend(
         [B, H, Q, E].
     """
     # Written out in a graph for others, who do not all calculate a kernel as exactly.
-    if q.device.type == "cuda" or not (torch.is_grad_enabled() or torch.compiler.is_exporting()):
+    for_others = torch.compiler.is_exporting()
+    if q.device.type == "cuda" or not (torch.is_grad_enabled() or for_others):
         seen = mask
         if bias is not None:
             seen = (bias if mask is None else bias.masked_fill(~mask, -math.inf)).to(q.dtype)
         return scaled_dot_product_attention(q, k, v, seen, drop, scale=scale, enable_gqa=q.size(1) != k.size(1))
-    if k.size(2) < FEWEST_KEYS:
+    if k.size(2) < FEWEST_KEYS and not for_others:  # a graph is one for all numbers of keys
         k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
     weights = dropout(attention_weights(q, k, mask, bias, scale), drop)
     return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
@@ -144,6 +145,10 @@ class PureCache(Cache):
 
     def so_far(self) -> tuple[Tensor, Tensor]:
         return self._so_far
+
+    def reorder(self, rows: Tensor) -> None:
+        keys, values = self._so_far
+        self._so_far = keys.index_select(0, rows), values.index_select(0, rows)
 
 
 class KeysValues:

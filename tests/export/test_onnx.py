@@ -14,6 +14,7 @@ import torch
 from seqloom.config import DecodingConfig
 from seqloom.data.tokenizers import EOS, PAD
 from seqloom.export.onnx import write_onnx
+from seqloom.layers.attention import FEWEST_KEYS
 from seqloom.layers.positions import POSITIONS
 from seqloom.pipeline.translator import load
 from tests.export.test_ctranslate2 import made, sentences
@@ -38,17 +39,17 @@ def test_every_step_has_the_models_logits(settings: dict[str, Any], tmp_path: Pa
     encoder, decoder = (
         onnxruntime.InferenceSession(tmp_path / "out" / f"{name}.onnx") for name in ("encoder", "decoder_step")
     )
-    src = np.full((3, 8), PAD)
-    for row, ids in enumerate(sentences((7, 1, 3))):
+    src = np.full((3, 24), PAD)  # longer than the graphs' examples, and than FEWEST_KEYS
+    for row, ids in enumerate(sentences((23, 1, 3))):
         src[row, : len(ids)] = ids
-    said = torch.randint(4, 41, (3, 5), generator=torch.Generator().manual_seed(1))
+    said = torch.randint(4, 41, (3, FEWEST_KEYS + 3), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = model(torch.from_numpy(src), said, torch.from_numpy(src != PAD))
     memory = encoder.run(None, {"src": src, "src_mask": src != PAD})
     names = [each.name.removeprefix("memory_") for each in encoder.get_outputs()]
     inputs = {f"memory_{name}": value for name, value in zip(names, memory, strict=True)}
     past = {f"past_{name}": value[:, :, :0] for name, value in zip(names, memory, strict=True)}
-    for step in range(5):
+    for step in range(said.size(1)):
         logits, *present = decoder.run(
             None, {"tokens": said[:, step].numpy(), "src_mask": src != PAD, **inputs, **past}
         )

@@ -234,6 +234,16 @@ def test_a_pure_cache_goes_on_from_what_is_given_and_leaves_it_alone():
     assert torch.equal(given[0], keys[:, :, :2])
 
 
+def test_a_pure_cache_is_reordered():
+    torch.manual_seed(12)
+    keys, values = torch.randn(3, 2, 5, 7), torch.randn(3, 2, 5, 7)
+    cache, rows = PureCache(keys[:, :, :3], values[:, :, :3]), torch.tensor([2, 0, 2, 1])
+    cache.reorder(rows)
+    k, v = appended(cache, keys[rows, :, 3:], values[rows, :, 3:])
+    assert torch.equal(k, keys[rows])
+    assert torch.equal(v, values[rows])
+
+
 def test_a_cache_grows_rarely():
     cache, storages = Cache(), set()
     for _ in range(3 * GROWTH):
