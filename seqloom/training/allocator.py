@@ -39,8 +39,9 @@ def restart() -> None:
     before = os.environ.get("LD_PRELOAD")
     added = {"LD_PRELOAD": f"{library}:{before}" if before else str(library), RESTARTED: "1"}
     added["TCMALLOC_LARGE_ALLOC_REPORT_THRESHOLD"] = str(2**62)  # or it writes of each large tensor
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed
+            stream.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | added)
 
 

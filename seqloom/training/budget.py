@@ -23,7 +23,7 @@ class Budget:
     seconds: float
     """In all, of the time that the run is up: preparing, training, scoring, saving."""
     step_seconds: float
-    """What a step took in a trial, until there are real ones."""
+    """What a step took in a trial or in the life before, until there are real ones."""
     validation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -31,14 +31,18 @@ class Budget:
     def step_took(self, seconds: float) -> None:
         self._recent.append(seconds)
 
+    @property
+    def pace(self) -> float:
+        """What a step takes, of late."""
+        return sum(self._recent) / len(self._recent) if len(self._recent) >= 5 else self.step_seconds
+
     def last_step(self, step: int, spent: float, progress: float, checkpoints: int) -> int:
         """Where the run will end, with ``checkpoints`` still to come over the whole of it."""
-        pace = sum(self._recent) / len(self._recent) if len(self._recent) >= 5 else self.step_seconds
         validation = self.validation_seconds or VALIDATION_SHARE * FIRST_VALIDATION * self.seconds
         left = self.seconds - spent - CLOSING * (validation + self.checkpoint_seconds)
         left -= (1 - progress) * checkpoints * self.checkpoint_seconds
         left -= int(max(0.0, left) * VALIDATION_SHARE / validation) * validation
-        return step + max(0, round(left / pace))
+        return step + max(0, round(left / self.pace))
 
     def wants_validation(self, spent_at_last: float, spent: float, progress: float) -> bool:
         """Whether a score on the way is due."""

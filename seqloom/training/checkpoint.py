@@ -31,6 +31,8 @@ TENSORS = ("model.safetensors", "optimizer.safetensors")
 
 NUMBERS = ("step", "tokens", "seconds", "best_step", "worse_validations", "before_decay", "validated")
 """What a state counts."""
+LATER_NUMBERS = ("step_seconds",)
+"""The same, where an earlier program wrote none."""
 
 
 def own_weights(model: nn.Module) -> dict[str, Tensor]:
@@ -143,6 +145,7 @@ def read_state(path: Path) -> dict[str, Any]:
             if sha256(path / name) != state["files"][name]:
                 raise RunError(f"{path / name}: is damaged, its checksum is not the one in state.json")
         wrong = [name for name in NUMBERS if not 0 <= state[name] < float("inf")]
+        wrong += [name for name in LATER_NUMBERS if not 0 <= state.get(name, 0) < float("inf")]
         wrong += [name for name, value in state["batches"].items() if type(value) is not int or value < 0]
         best = {"best": state["best"], "best_loss": state.get("best_loss")}  # an earlier program wrote no loss
         wrong += [name for name, value in best.items() if value is not None and not isinstance(value, int | float)]
@@ -201,7 +204,7 @@ def _each(paths: list[Path]) -> Iterator[dict[str, Tensor]]:
 
 
 def remove_all_but(folder: Path, kept: set[Path]) -> None:
-    """Removes the other checkpoints and what a kill left half-written."""
+    """Removes the other checkpoints and what a kill left half-written; what somebody else put there stays."""
     for path in folder.iterdir():
-        if path not in kept:
+        if path not in kept and re.fullmatch(r"step-[0-9]{1,18}(\.(new|old)-[0-9]+)?", path.name):
             shutil.rmtree(path, ignore_errors=True)

@@ -60,6 +60,8 @@ class Progress:
     """The step at which a schedule that stays flat began to fall; from there a run can be continued."""
     validated: float = 0.0
     """The seconds at the last validation."""
+    step_seconds: float = 0.0
+    """What a step takes, in a run by the clock."""
 
 
 @dataclass
@@ -234,6 +236,7 @@ class Trainer:
         """Puts the end of the run where the time will be over, if that is no longer where it was."""
         step, timeline = self.progress.step, self.timeline
         last = budget.last_step(step, self._seconds(), timeline.progress(step), CHECKPOINTS)
+        self.progress.step_seconds = budget.pace
         if abs(last - timeline.total) > REVISED_FROM * (timeline.total - step) or last == step:
             timeline.revise(step, last)
 
@@ -277,7 +280,7 @@ class Trainer:
     def _diverged(self, step: int, batch: Any, value: float) -> None:
         lines = self.task.where(batch)
         shown = ", ".join(lines[:5]) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
-        kept = checkpoint.checkpoints(self.folder / "checkpoints")
+        kept = self._checkpoints()
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was written yet"
         raise DivergenceError(
             f"the loss became {value} at step {step:,} on the batch of {shown}; "
@@ -395,16 +398,21 @@ class Trainer:
         folder = self.folder / "checkpoints"
         state = {**asdict(self.progress), "timeline": self.timeline.as_dict(), "batches": self.batches.state_dict()}
         state |= {key: None for key in ("best", "best_loss") if not math.isfinite(state[key])}
+        state["length"] = {"steps": self.timeline.total} if self.budget is None else {"seconds": self.budget.seconds}
         checkpoint.save_checkpoint(folder, weights, optimizers, mean, state)
-        kept = self._last_checkpoints() | set(checkpoint.checkpoints(folder)[-2:])
+        kept = self._last_checkpoints() | set(self._checkpoints()[-2:])
         checkpoint.remove_all_but(folder, kept | {checkpoint.path_of(folder, self.progress.before_decay)})
         if self.budget is not None:
             self.budget.checkpoint_seconds = self._seconds() - begun
 
+    def _checkpoints(self) -> list[Path]:
+        """Those of this run, oldest first: a longer run that went back has left others behind where it stands."""
+        found = checkpoint.checkpoints(self.folder / "checkpoints")
+        return [path for path in found if checkpoint.step_of(path) <= self.progress.step]
+
     def _last_checkpoints(self) -> set[Path]:
         """Those that are averaged at the end; one that an interrupt has added is none of them."""
-        folder = self.folder / "checkpoints"
-        belonging = [path for path in checkpoint.checkpoints(folder) if self._is_checkpoint(checkpoint.step_of(path))]
+        belonging = [path for path in self._checkpoints() if self._is_checkpoint(checkpoint.step_of(path))]
         return set(belonging[-self.config.average :])
 
     def _out_of_patience(self) -> bool:

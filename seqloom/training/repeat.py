@@ -30,7 +30,7 @@ def train_repeatedly(
         raise ConfigError("--repeat makes its runs one after another in one process; leave torchrun out")
     runs = {seed: folder / f"seed-{seed}" for seed in seeds}
     for path in folder.iterdir() if folder.is_dir() else ():
-        if path.name != SUMMARY and not path.name.startswith("seed-"):
+        if path.name not in (SUMMARY, f"{SUMMARY}.new") and not path.name.startswith("seed-"):
             raise RunError(f"{folder}: holds {path.name}, expected a new folder or one that --repeat has made")
     summaries = [train(run, seed) for seed, run in runs.items()]
     scores = [each["scores"]["valid"] for each in summaries]

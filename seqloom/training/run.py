@@ -14,7 +14,7 @@ import torch
 
 from seqloom.config import Section, TrainingConfig
 from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
-from seqloom.tasks.folder import MODEL, ModelFolder, read_model
+from seqloom.tasks.folder import MODEL, ModelFolder, read_model, whole
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
 from seqloom.training.budget import Budget
@@ -36,6 +36,9 @@ from seqloom.training.run_folder import (
 )
 from seqloom.training.sharding import require_support
 from seqloom.training.timeline import Timeline
+
+LENGTHS = ("steps", "epochs", "budget", "replay")
+"""Settings that say how long a run is."""
 
 PASSES, FEWEST_STEPS = 20, 1_000
 """Of a run whose length is not given: fewer updates teach no model anything, however small the corpus."""
@@ -90,7 +93,7 @@ class _Life:
         require_no_links(self.folder)
         found = self._last_checkpoint()
         plan = Plan(**earlier["plan"]) if earlier else Plan()
-        config = self.configured(plan.settings)
+        config = self._config(plan, earlier)
         if self.processes.count > 1 and config.training.budget:
             raise ConfigError("a budget is that of one process, got several; give --steps")
         if self.processes.count > 1 and config.training.shard:
@@ -111,7 +114,7 @@ class _Life:
         pace = self._trial(about["precision"]).step_seconds(task, config, about["workers"]) if measured else 0.0
         length = _length(task, config.training, replayed)
         if earlier and found:
-            found = self._continued(found, earlier["length"], length)
+            found = self._continued(found, found[1].get("length", earlier["length"]), length)
             if found is None:
                 self.processes.tell({"finished": True})
                 return
@@ -144,6 +147,15 @@ class _Life:
             if timeline.validations is not None:
                 settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
                 write_plan(self.folder, settings, timeline)
+
+    def _config(self, plan: Plan, earlier: dict[str, Any] | None) -> Any:
+        """The settings of this life; the run is as long as it was unless another length is given."""
+        config = self.configured(plan.settings)
+        if earlier is None or any(getattr(config.training, key) for key in LENGTHS):
+            return config
+        before = earlier["config"].get("training", {})
+        kept = {f"training.{key}": before[key] for key in LENGTHS if before.get(key)}
+        return self.configured({**plan.settings, **kept})
 
     def follow(self) -> None:
         """Takes part in what another process decides."""
@@ -238,16 +250,34 @@ class _Life:
         return origin
 
     def _last_checkpoint(self) -> Found | None:
-        """The one to go on from; without a best score where the model that had it is not whole any more."""
+        """The one to go on from, with the best score of the model that is there, if it is whole."""
         found = latest_whole(self.folder / "checkpoints", self.display.say)
-        if found is None or found[1]["best"] is None:
-            return found
+        if found is None:
+            return None
+        path, state = found
         try:
-            read_model(self.folder / MODEL)
+            best = self._best_since(state)
         except ModelFolderError as error:
+            if state["best"] is None:
+                return found
             self.display.say(f"{error}. The run goes on without it; its next validation puts a model there.")
-            return found[0], {**found[1], "best": None, "best_loss": None, "finished": False}
-        return found
+            best = {"best": None, "best_loss": None, "finished": False}
+        return path, {**state, **best}
+
+    def _best_since(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What a run by the clock has validated after its last checkpoint and will not do again, if it was the best.
+
+        By steps the same model comes again.
+
+        Raises:
+            ModelFolderError: if there is no model, or it is not whole.
+        """
+        model = read_model(self.folder / MODEL)
+        with whole(model.path / "config.json"):
+            made, scores = model.config["training"]["steps"], model.config["scores"]["valid"]
+            if state["timeline"]["validations"] is None or made <= state["step"]:
+                return {}
+            return {"best": scores[self.task_class.best_by], "best_loss": scores["valid_loss"], "best_step": made}
 
     def _continued(self, found: Found, before: dict[str, Any], length: dict[str, Any]) -> Found | None:
         """The checkpoint to go on from; None if the run is finished."""
@@ -310,7 +340,7 @@ def _timeline(
     state = found[1]
     step, spent = state["step"], state["seconds"]
     timeline = Timeline(**state["timeline"])
-    budget.step_seconds = spent / max(1, step)
+    budget.step_seconds = state.get("step_seconds") or spent / max(1, step)
     if state.get("continued"):
         last = max(step + 1, budget.last_step(step, spent, spent / budget.seconds, CHECKPOINTS))
         timeline.revise(step, last, progress=spent / budget.seconds)

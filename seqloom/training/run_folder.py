@@ -34,6 +34,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / "run.json"
     if not folder.exists():
+        for parent in folder.parents:
+            if parent.exists() and not parent.is_dir():
+                raise RunError(f"{folder}: cannot be made, because {parent} is a file; give another folder")
         return None
     if not folder.is_dir():
         raise RunError(f"{folder}: is a file, expected a folder for the run or a new name")

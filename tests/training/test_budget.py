@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from seqloom.errors import RunError
 from seqloom.training.budget import CLOSING, Budget
-from seqloom.training.checkpoint import checkpoints, read_state
-from seqloom.training.loop import CHECKPOINTS, REVISED_FROM
+from seqloom.training.checkpoint import checkpoints, read_state, step_of
+from seqloom.training.loop import CHECKPOINTS, REVISED_FROM, Trainer
+from seqloom.training.run import _timeline
 from seqloom.training.timeline import Timeline
 from tests.training.test_run import assert_same, last_weights, run, start, wait_for
 
@@ -119,6 +120,81 @@ def test_more_time_goes_on_from_before_the_decay(
         RunError, match=r"has taken 0:0\d already, more than the 0:02 asked for; give a larger --budget"
     ):
         run(folder, without_length(toy_settings), training__budget="2s")
+
+
+def interrupted(folder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
+    """Goes on with a run and asks it to stop after so many updates; before the first one it is killed."""
+    update, made = Trainer._update, itertools.count(1)
+
+    def counted(trainer: Trainer, *given: Any) -> None:
+        if trainer.budget is not None and not updates:
+            raise KeyboardInterrupt
+        update(trainer, *given)
+        if trainer.budget is not None and next(made) == updates:  # a trial before the run has none
+            trainer._stopping = True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", counted)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, settings)
+
+
+def test_a_longer_run_that_is_stopped_goes_on_from_there(
+    clocked: tuple[Path, float], tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(clocked[0], tmp_path / "run")
+    mine = shutil.copytree(checkpoints(folder / "checkpoints")[0], folder / "checkpoints" / "keep-this")
+    before = read_state(checkpoints(folder / "checkpoints")[-1])
+    longer = {**without_length(toy_settings), "training.budget": "9s"}
+    interrupted(folder, longer, monkeypatch, 0)  # killed before it has saved anything
+    assert read_state(checkpoints(folder / "checkpoints")[-1]) == before
+    interrupted(folder, longer, monkeypatch, 3)  # before the step at which the shorter run had ended
+    stopped = before["before_decay"] + 3
+    assert [step_of(path) for path in checkpoints(folder / "checkpoints")][-1] == stopped < before["step"]
+    said = run(folder, longer).said
+    assert any(f"Resuming at step {stopped:,} of about" in line for line in said)
+    assert read_state(checkpoints(folder / "checkpoints")[-1])["finished"]
+    assert (mine / "state.json").is_file()  # what is the user's stays
+
+
+def test_without_a_length_a_run_is_as_long_as_before(
+    clocked: tuple[Path, float], tmp_path: Path, toy_settings: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(clocked[0], tmp_path / "run")
+    said = run(folder, without_length(toy_settings)).said
+    assert any("This run is finished" in line for line in said)
+
+
+def test_an_early_stop_does_not_bring_the_end_nearer(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preparing took long, and each step little: what a step took before is known in the next life."""
+    settings = {**without_length(toy_settings), "training.budget": "60s"}
+    interrupted(tmp_path / "run", settings, monkeypatch, 2)
+    (path,) = checkpoints(tmp_path / "run" / "checkpoints")
+    state = read_state(path)
+    assert 0 < state["step_seconds"] < 2
+    late = {**state, "seconds": 30.0}
+    timeline, budget = Timeline(**state["timeline"]), Budget(60.0, 0.0)
+    again = _timeline({"seconds": 60.0}, (path, late), None, budget)
+    assert again.as_dict() == timeline.as_dict()
+    assert budget.last_step(2, 30.0, 0.0, CHECKPOINTS) > 2 + 10 / state["step_seconds"]
+
+
+def test_a_model_that_was_validated_after_the_last_checkpoint_is_not_forgotten(
+    clocked: tuple[Path, float], tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(clocked[0], tmp_path / "run")
+    model = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
+    for path in checkpoints(folder / "checkpoints"):
+        if step_of(path) >= model["training"]["steps"]:
+            shutil.rmtree(path)
+    assert checkpoints(folder / "checkpoints")
+    known: list[float] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", lambda trainer: known.append(trainer.progress.best))
+        run(folder, without_length(toy_settings), training__budget="6s")
+    assert known == [model["scores"]["valid"]["bleu"]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")

@@ -125,6 +125,17 @@ def test_a_finished_run_says_so_and_does_nothing(finished: Path, toy_settings: d
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
 
 
+def test_without_a_length_a_finished_run_stays_finished(finished: Path, toy_settings: dict[str, Any]) -> None:
+    said = run(finished, {key: value for key, value in toy_settings.items() if key != "training.steps"}).said
+    assert any("finished (24 steps)" in line for line in said)
+
+
+def test_a_folder_in_a_file(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    (tmp_path / "notes.txt").write_text("text")
+    with pytest.raises(RunError, match=r"notes\.txt/run: cannot be made, because .*notes\.txt is a file; give another"):
+        run(tmp_path / "notes.txt" / "run", toy_settings)
+
+
 def test_a_larger_total_continues(finished: Path, toy_settings: dict[str, Any]) -> None:
     said = run(finished, toy_settings, training__steps=30).said
     assert any("Resuming at step 24 of 30" in line for line in said)
