@@ -32,10 +32,14 @@ class Ensemble(nn.Module):
         return EnsembleState([cast(Any, member).start(src, src_mask) for member in self.members])
 
     def step(self, tokens: Tensor, state: "EnsembleState") -> Tensor:
-        """``tokens`` [B * beam] -> logarithm of the mean probability of each next token, [B * beam, V]."""
-        logits = [cast(Any, m).step(tokens, s) for m, s in zip(self.members, state.members, strict=True)]
-        log_probs = [each.log_softmax(-1, dtype=torch.promote_types(each.dtype, torch.float32)) for each in logits]
-        return torch.stack(log_probs).logsumexp(0) - math.log(len(log_probs))
+        """``tokens`` [B * beam] -> logits whose softmax is the mean probability of each next token, [B * beam, V].
+
+        They lie as high as the members' own do in the mean, since a repetition penalty divides what is above zero.
+        """
+        steps = [cast(Any, m).step(tokens, s) for m, s in zip(self.members, state.members, strict=True)]
+        logits = torch.stack([each.to(torch.promote_types(each.dtype, torch.float32)) for each in steps])
+        height = logits.logsumexp(-1, keepdim=True)
+        return (logits - height).logsumexp(0) - math.log(len(steps)) + height.mean(0)
 
 
 class EnsembleState:

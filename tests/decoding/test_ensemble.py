@@ -26,6 +26,7 @@ MODES = [
     DecodingConfig(beam=3, length_penalty=0.6, max_length=13),
     DecodingConfig(beam=3, sample=True, max_length=13),
     DecodingConfig(beam=3, diversity=0.5, max_length=13),
+    DecodingConfig(beam=3, repetition_penalty=1.5, max_length=13),
 ]
 
 
