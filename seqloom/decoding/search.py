@@ -164,6 +164,7 @@ class Search:
                 "coverage_penalty needs a model that tells where it looks, and this one has no attention; set it to 0"
             )
         attention = attention.unflatten(0, before.shape[:2])
+        attention = attention.to(torch.promote_types(attention.dtype, torch.float32))  # it is added up
         return before + attention if before.size(2) else attention
 
     def _ended(self, tokens: Tensor, length: int, limits: Tensor, first_cut: int) -> Tensor:

@@ -126,10 +126,11 @@ class Together:
             return lambda x: trained(x, weight, bias)
         if torch.compiler.is_compiling():  # a graph would put the weights together each time
             return lambda x: torch.cat([nn.functional.linear(x, each.weight, each.bias) for each in linears], -1)
-        now = [_stamp(linear.weight) for linear in linears]
-        if self._kept is None or self._kept[0] != now:
-            self._kept = now, Product(*_joint(linears))
-        return self._kept[1]
+        now = [_stamp(part) for linear in linears for part in (linear.weight, linear.bias) if part is not None]
+        kept = self._kept
+        if kept is None or kept[0] != now:
+            kept = self._kept = now, Product(*_joint(linears))
+        return kept[1]
 
 
 def _stamp(weight: Tensor) -> tuple[int, int, torch.dtype]:

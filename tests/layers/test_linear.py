@@ -135,15 +135,17 @@ def test_layers_together_are_what_they_are_apart(name):
             assert together._kept is kept is not None
 
 
+@pytest.mark.parametrize("which", ["weight", "bias", ""])
 @pytest.mark.parametrize("name", LINEARS)
-def test_what_is_put_together_follows_a_change(name):
+def test_what_is_put_together_follows_a_change(name, which):
     layers = [LINEARS[name](5, width) for width in (7, 3)]
     together, x = Together(), torch.randn(2, 5)
     with torch.inference_mode():
         together(x, *layers)
     with torch.no_grad():
-        for parameter in layers[1].parameters():
-            parameter.add_(0.5)
+        for key, parameter in layers[1].named_parameters():
+            if which in key:
+                parameter.add_(0.5)
     with torch.inference_mode():
         torch.testing.assert_close(tuple(together(x, *layers)), tuple(layer(x) for layer in layers))
 
