@@ -51,8 +51,10 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
 
     @classmethod
     def plan_start(cls, origin: ModelFolder) -> Plan:
-        model = ClassifierSetup.from_folder(origin).model.model_dump(mode="json")
-        settings = {f"model.{key}": value for key, value in model.items()}
+        about = ClassifierSetup.from_folder(origin)
+        model = about.model.model_dump(mode="json")
+        settings: dict[str, Any] = {f"model.{key}": value for key, value in model.items()}
+        settings["data.lowercase"] = about.reading.lowercase
         settings["data.tokenizer_file"] = str((origin.path / TOKENIZER).resolve())
         return Plan(settings, [f"vocabulary and sizes are those of {origin.path}"])
 

@@ -173,6 +173,7 @@ def plan_size(
     speed: Callable[[Mapping[str, Any]], float],
     sizes: Sequence[Size | RecurrentSize] = TRANSFORMERS,
     given: Mapping[str, Any] | None = None,
+    longest: int = 1,
 ) -> Plan:
     """The largest of ``sizes`` that still sees ``tokens`` target tokens often enough within ``seconds``.
 
@@ -182,6 +183,7 @@ def plan_size(
         speed: target tokens a second with settings, measured.
         sizes: the smallest first.
         given: settings of the model by their names that are not to be chosen.
+        longest: positions of the longest sequence, which has to fit into a batch.
 
     Raises:
         ConfigError: if the settings given suit none of the sizes.
@@ -210,7 +212,8 @@ def plan_size(
     # How often a weight can see a token decides how easily it learns it by heart.
     dropout = 0.1 + 0.05 * math.log2(max(1.0, passes * chosen.parameters / tokens / 45))
     dropout = round(min(0.4, dropout), 2)
-    batch = 512 * min(8, max(2, round(passes * tokens * ROW_SHARE / STEPS_WANTED / 512)))
+    wanted = round(passes * tokens * ROW_SHARE / STEPS_WANTED / 512)
+    batch = 512 * max(2, min(8, wanted), math.ceil(longest / 512))
     updates = passes * tokens * ROW_SHARE / batch
     settings = {
         **chosen.settings,

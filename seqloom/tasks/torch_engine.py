@@ -39,7 +39,7 @@ class TorchEngine:
     def __init__(self, model: SequenceToSequence | Ensemble, shortlist: Shortlist | None = None) -> None:
         if shortlist is not None and isinstance(model, Ensemble):
             raise ValueError("a shortlist is that of one model, got several")
-        self.model = model
+        self.model = model.eval()
         self.shortlist = shortlist
         self.members = cast(list[SequenceToSequence], list(model.members) if isinstance(model, Ensemble) else [model])
         self.device = next(model.parameters()).device

@@ -117,10 +117,12 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
     def plan_model(self, seconds: float, speed: Callable[[Mapping[str, Any]], float]) -> Plan:
         if self.config.training.init_from:
             return Plan({"training.schedule": "wsd"}, ["the rate stays and falls to zero in the last part"])
-        tokens = len(self.prepared.train) + int(self.prepared.train.tgt.lengths.sum())
+        train = self.prepared.train
+        tokens = len(train) + int(train.tgt.lengths.sum())
+        longest = 1 + max(int(side.lengths.max(initial=0)) for side in (train.src, train.tgt))
         model = self.config.model
         given = {key: getattr(model, key) for key in model.model_fields_set}
-        return plan_size(tokens, seconds, speed, SIZES[model.kind], given)
+        return plan_size(tokens, seconds, speed, SIZES[model.kind], given, longest)
 
     def reconfigured(self, config: TranslateConfig) -> "Translate":
         return type(self)(replace(self.setup, model=config.model, decoding=config.decoding), self._prepared, config)

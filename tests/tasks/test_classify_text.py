@@ -168,6 +168,11 @@ def test_words_are_taken_over_from_a_trained_model(films: Path, trained: Callabl
     about = json.loads((tmp_path / "run" / "model" / "config.json").read_text(encoding="utf-8"))
     assert about["model"]["hidden_size"] == 13
     assert about["scores"]["valid"]["accuracy"] > 90
+    small = {**given, "data.lowercase": True, "training.steps": 2}
+    train(tmp_path / "small", small)
+    train(tmp_path / "tuned", {**given, "training.init_from": str(tmp_path / "small"), "training.steps": 2})
+    about = json.loads((tmp_path / "tuned" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert about["reading"]["lowercase"]
 
 
 def test_what_was_learnt_of_other_labels_is_left(

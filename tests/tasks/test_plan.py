@@ -190,3 +190,10 @@ def test_what_the_user_says_stands(key: str) -> None:
     config = load_config(TranslateConfig, flags={key: given}, defaults=plan)
     section, _, name = key.partition(".")
     assert getattr(getattr(config, section), name) == given
+
+
+def test_the_longest_pair_fits_into_a_batch() -> None:
+    short = plan_size(450_000, 90, machine(3e10)).settings["data.batch_tokens"]
+    assert short == 1_024
+    assert plan_size(450_000, 90, machine(3e10), longest=1_024).settings["data.batch_tokens"] == 1_024
+    assert plan_size(450_000, 90, machine(3e10), longest=1_101).settings["data.batch_tokens"] == 1_536
