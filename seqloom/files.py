@@ -115,9 +115,15 @@ def write_text(path: Path, text: str) -> None:
     """Writes a small file whole or not at all. A link at ``path`` is replaced, and not what it leads to."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)  # left by a kill, or a link that somebody has put there
-    with open(new, "x", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(new, path)
+    try:
+        with open(new, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut might leave the new name with nothing in it
+        os.replace(new, path)
+    except BaseException:
+        new.unlink(missing_ok=True)  # a full disk gets no fuller
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -191,10 +197,11 @@ def require_free(out: Path) -> None:
 
 
 def flush_to_disk(folder: Path) -> None:
-    """Waits until the files of a folder would survive a power cut."""
-    for path in folder.iterdir():
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())
+    """Waits until the files of a folder, at any depth, would survive a power cut."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
 
 
 def put_in_place(new: Path, path: Path, previous: Path | None = None) -> None:

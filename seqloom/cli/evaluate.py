@@ -104,10 +104,15 @@ def command(
     )
     decoding = section_settings("decoding", set_ or ())
     decoding |= {key: value for key, value in (("beam", beam), ("length_penalty", length_penalty)) if value is not None}
+    if output and not output.parent.is_dir():
+        raise UserError(f"{output}: there is no folder {output.parent} to write to; make it first")
     report = evaluate(translator, src, ref, domains, bootstrap, guard.value, **decoding)
-    if output:
-        output.write_text("".join(text + "\n" for text in report.translations), encoding="utf-8")
     _print(report, json_)
+    if output:
+        try:
+            output.write_text("".join(text + "\n" for text in report.translations), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{output}: cannot be written ({error.strerror}); give another file") from None
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -25,6 +25,10 @@ ErrorsOption = Annotated[
 
 
 def _standard_input() -> BinaryIO:
+    from seqloom.errors import UserError
+
+    if sys.stdin is None:
+        raise UserError("standard input is closed; put the texts there, a line for each, such as with < FILE")
     # At its end Python waits for its own reader, which a thread may be waiting in: after an interrupt, for ever.
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
@@ -39,6 +43,7 @@ def standard_input(errors: Errors) -> Iterator[str]:
         DataError: for one that is not UTF-8, unless ``errors`` are replaced, or is too long to be a text.
     """
     from seqloom.data.readers import decode_line
+    from seqloom.data.readers.lines import BOM
     from seqloom.errors import DataError
 
     offset = 0
@@ -49,10 +54,12 @@ def standard_input(errors: Errors) -> Iterator[str]:
                 f"standard input:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes, expected a text; "
                 f"put each paragraph on a line of its own"
             )
-        text = raw.removesuffix(b"\n").removesuffix(b"\r")
+        text, start = raw.removesuffix(b"\n").removesuffix(b"\r"), offset
+        if number == 1 and text.startswith(BOM):  # as at the start of a file
+            text, start = text.removeprefix(BOM), len(BOM)
         yield (
             text.decode(errors="replace")
             if errors is Errors.REPLACE
-            else decode_line(text, "standard input", number, offset)
+            else decode_line(text, "standard input", number, start)
         )
         offset += len(raw)

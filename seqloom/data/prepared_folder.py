@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.errors import DataError
-from seqloom.files import read_json
+from seqloom.files import flush_to_disk, put_in_place, read_json
 
 ABOUT = "prepared.json"
 
@@ -60,7 +60,7 @@ def making(folder: Path) -> Iterator[Path]:
     new.mkdir(parents=True)
     try:
         yield new
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
+        flush_to_disk(new)
+        put_in_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -3,6 +3,7 @@
 Nothing heavy is loaded before it is needed: a translation by CTranslate2 never loads torch.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from seqloom.config import DecodingConfig
+from seqloom.data.tokenizers import EOS, UNK
 from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.errors import ConfigError, ModelFolderError, shown
 from seqloom.pipeline.ensemble import require_one_vocabulary
 from seqloom.tasks.engine import BATCH_TOKENS, Engine, TokenScores
-from seqloom.tasks.folder import WEIGHTS, ModelFolder, of_the_newest, read_config, read_model
+from seqloom.tasks.folder import WEIGHTS, ModelFolder, not_a_number, of_the_newest, read_config, read_model
 from seqloom.tasks.setup import TranslatorSetup
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class WithTorch:
         """The same, for searches that nobody asked for in particular."""
         engine = copy(self)
         engine._say = lambda text: None
+        engine._said = set()
         return engine
 
     @property
@@ -275,7 +278,12 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
         raise ConfigError(NO_SHORTLIST.format(folder.path))
     choice = choose(usable, setup, running.threads, running.say)
     export = next(each for each in usable if each.variant == choice.variant)
-    return CTranslate2Engine(export, setup, choice.shape, running.scores)
+    engine = CTranslate2Engine(export, setup, choice.shape, running.scores)
+    if not running.scores:  # which otherwise show whether a model calculates numbers
+        (known,) = engine.score([[UNK, EOS]], [[UNK, EOS]])
+        if math.isnan(sum(known.log_probs)):
+            raise not_a_number(folder.path)
+    return engine
 
 
 def _usable(folder: ModelFolder, running: Running) -> "list[Export]":

@@ -73,7 +73,9 @@ class Searched:
         beam = min(WIDEST, 2 * max(self.decoding.beam, self.setup.decoding.beam))
         asked = self.setup.bounded(self.decoding).max_length_ratio
         longest = min(self.setup.length_ratio.high, asked or math.inf)
-        changed = {"beam": beam, "mbr": "none", "max_length_ratio": longest, **settings}
+        # What was asked for stands where it is the stronger.
+        stronger = {key: max(value, getattr(self.decoding, key)) for key, value in settings.items()}
+        changed = {"beam": beam, "mbr": "none", "max_length_ratio": longest, **stronger}
         decoding = self.decoding.model_copy(update=changed)
         prefixes = [self.prefixes[row] for row in rows] if self.prefixes else None
         engine = self.engine.quiet() if isinstance(self.engine, WithTorch) else self.engine

@@ -17,19 +17,40 @@ class _End(NamedTuple):
 def as_they_come(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
     """Yields all that is there by now of ``items``, which are read ahead, and waits only where nothing is.
 
-    An error of theirs is raised behind what came before it.
+    An error of theirs is raised behind what came before it. Where nobody asks for more, the reading ends.
     """
     waiting: queue.Queue[tuple[ItemT] | _End] = queue.Queue(maxsize=4 * MAX_AT_ONCE)
+    abandoned = threading.Event()
 
     def read() -> None:
+        end = _End(None)
         try:
             for item in items:
-                waiting.put((item,))
-            waiting.put(_End(None))
+                _put(waiting, (item,), abandoned)
+                if abandoned.is_set():
+                    return
         except BaseException as error:  # noqa: BLE001 - raised again where the results are read
-            waiting.put(_End(error))
+            end = _End(error)
+        _put(waiting, end, abandoned)
 
     threading.Thread(target=read, daemon=True).start()
+    try:
+        yield from _chunks(waiting)
+    finally:
+        abandoned.set()
+
+
+def _put(waiting: "queue.Queue[ItemT]", item: ItemT, abandoned: threading.Event) -> None:
+    """Waits for room, as long as somebody may make some."""
+    while not abandoned.is_set():
+        try:
+            waiting.put(item, timeout=0.5)
+            return
+        except queue.Full:
+            pass
+
+
+def _chunks(waiting: "queue.Queue[tuple[ItemT] | _End]") -> Iterator[list[ItemT]]:
     while True:
         chunk: list[ItemT] = []
         came = waiting.get()

@@ -60,7 +60,7 @@ class Translator:
         self.config = folder.config
         self.setup = setup
         self.engine = engine
-        places = (engine.longest or math.inf) - 1  # the source's end token takes one
+        places = (engine.longest or math.inf) - 1 - bool(setup.directions)  # for the source's end token, and its tag
         self.limit = int(min(places, max(SHORTEST_LIMIT, setup.longest_source)))
         self.guard = Guard(setup.length_ratio)
 

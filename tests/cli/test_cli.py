@@ -88,6 +88,33 @@ def test_translate_gives_one_line_for_each(seqloom: Any, toy_run: Path) -> None:
     assert out[0]
 
 
+def test_a_byte_order_mark_is_no_text(seqloom: Any, toy_run: Path) -> None:
+    marked = seqloom("translate", toy_run, stdin=b"\xef\xbb\xbf1 2\n3\n")
+    assert marked.out == seqloom("translate", toy_run, stdin=b"1 2\n3\n").out
+    broken = seqloom("translate", toy_run, stdin=b"\xef\xbb\xbf1 \xff\n").err
+    assert "standard input:1: byte 0xff at offset 5 is not valid UTF-8" in broken
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of its own")
+def test_standard_input_that_is_closed(toy_run: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m seqloom translate {shlex.quote(str(toy_run))} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "standard input is closed" in done.stderr
+
+
+def test_a_place_for_translations_that_there_is_not(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("1 2\n", encoding="utf-8")
+    files = "--src", tmp_path / "text", "--ref", tmp_path / "text"
+    result = seqloom("evaluate", toy_run, *files, "--output", tmp_path / "none" / "out")
+    assert result.status == 1
+    assert f"there is no folder {tmp_path / 'none'} to write to; make it first" in result.err
+    result = seqloom("evaluate", toy_run, *files, "--output", tmp_path)
+    assert result.status == 1
+    assert "BLEU" in result.out  # what was calculated is not lost
+    assert f"{tmp_path}: cannot be written (Is a directory); give another file" in result.err
+
+
 def test_translate_formats(seqloom: Any, toy_run: Path) -> None:
     plain = seqloom("translate", toy_run, "--n-best", "3", stdin=b"1 2\n").out.rstrip("\n").split("\t")
     scored = seqloom("translate", toy_run, "--scores", stdin=b"1 2\n").out.rstrip("\n").split("\t")

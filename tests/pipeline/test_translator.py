@@ -1,9 +1,10 @@
 """A trained model on real text: the same answer in any company, whatever the line."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from safetensors.torch import load_file, save_file
 import seqloom
 from seqloom.data.tokenizers import SentencePiece
 from seqloom.errors import ConfigError, ModelFolderError, UserError
-from seqloom.pipeline.translator import Translator, load
+from seqloom.pipeline.engines import Running
+from seqloom.pipeline.streaming import as_they_come
+from seqloom.pipeline.translator import Translator, load, open_translator
 from seqloom.tasks.folder import read_config, sha256, write_model
 from seqloom.training.log import LineDisplay
 from seqloom.training.session import train_session
@@ -248,6 +251,25 @@ def test_weights_that_no_number_comes_of(toy_run: Path, tmp_path: Path, engine: 
             f"{tmp_path / 'huge'}: what the model calculates is not a number, so its weights are damaged or made up; "
             f"take an older copy of the folder"
         )
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_weights_that_no_number_comes_of_where_nobody_asks_for_scores(toy_run: Path, tmp_path: Path, beam: int) -> None:
+    weights = {name: weight * 1e30 for name, weight in load_file(toy_run / "model" / "model.safetensors").items()}
+    files = {"src.model": (toy_run / "model" / "src.model").read_bytes()}
+    write_model(tmp_path / "huge", read_config(toy_run), files, weights)
+    with pytest.raises(ModelFolderError, match=r"huge: what the model calculates is not a number"):
+        open_translator(tmp_path / "huge", Running(scores=False)).translate(["1 2 3"], beam=beam)
+
+
+def test_a_stream_that_nobody_reads_to_its_end_ends_its_reader() -> None:
+    others = set(threading.enumerate())
+    chunks = as_they_come(itertools.count())
+    assert next(chunks)[0] == 0
+    (reader,) = set(threading.enumerate()) - others
+    cast(Any, chunks).close()
+    reader.join(timeout=30)
+    assert not reader.is_alive()
 
 
 def test_a_kind_of_model_that_there_is_not(toy_run: Path, tmp_path: Path) -> None:
