@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from seqloom.config import DecodingConfig
 from seqloom.data.lengths import GENERIC, LengthRatio
 from seqloom.decoding.ranking import Ranking
 from seqloom.errors import ModelFolderError, UserError
 from seqloom.pipeline import guard as guard_module
+from seqloom.pipeline.engines import WithTorch
 from seqloom.pipeline.guard import LADDER, Guard, Guarded, Searched
 from seqloom.pipeline.translator import Translator, load
 from seqloom.tasks.answers import Answer, translate
@@ -277,3 +279,30 @@ def test_lengths_are_judged_by_what_the_model_was_trained_on(
 def test_a_way_to_guard_that_does_not_exist(translator: Translator) -> None:
     with pytest.raises(UserError, match=r"^guard='on' is no way to guard, expected off, flag or retry$"):
         translator.translate(["1 2"], guard="on")  # type: ignore[arg-type]
+
+
+def test_what_was_asked_for_stands_where_it_is_the_stronger(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[DecodingConfig] = []
+
+    def record(setup: Any, engine: Any, tokens: Any, decoding: DecodingConfig, *rest: Any) -> list[Answer]:
+        searches.append(decoding)
+        return [answer("x", source="y")]
+
+    monkeypatch.setattr("seqloom.pipeline.guard.translate", record)
+    translator = load(toy_run, engine="torch")
+    decoding = DecodingConfig(beam=3, repetition_penalty=1.3)
+    searched = Searched(translator.setup, translator.engine, ["y"], [[7]], None, decoding, 1, 4096)
+    for asked in (1.2, 1.5):
+        searched.again([0], {"repetition_penalty": asked})
+    assert [each.repetition_penalty for each in searches] == [1.3, 1.5]
+    assert {each.beam for each in searches} == {2 * max(3, translator.setup.decoding.beam)}
+
+
+def test_what_is_said_quietly_is_said_again_aloud() -> None:
+    said: list[str] = []
+    engine = WithTorch(SimpleNamespace(), object, said.append)  # type: ignore[arg-type]
+    engine.quiet()._for("diverse search")
+    assert said == []
+    engine._for("diverse search")
+    engine._for("diverse search")
+    assert len(said) == 1
