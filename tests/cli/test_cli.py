@@ -99,7 +99,7 @@ def test_a_byte_order_mark_is_no_text(seqloom: Any, toy_run: Path) -> None:
 def test_standard_input_that_is_closed(toy_run: Path) -> None:
     command = f"{shlex.quote(sys.executable)} -m seqloom translate {shlex.quote(str(toy_run))} <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "standard input is closed" in done.stderr
 
 
@@ -107,10 +107,10 @@ def test_a_place_for_translations_that_there_is_not(seqloom: Any, toy_run: Path,
     (tmp_path / "text").write_text("1 2\n", encoding="utf-8")
     files = "--src", tmp_path / "text", "--ref", tmp_path / "text"
     result = seqloom("evaluate", toy_run, *files, "--output", tmp_path / "none" / "out")
-    assert result.status == 1
+    assert result.status == 2
     assert f"there is no folder {tmp_path / 'none'} to write to; make it first" in result.err
     result = seqloom("evaluate", toy_run, *files, "--output", tmp_path)
-    assert result.status == 1
+    assert result.status == 2
     assert "BLEU" in result.out  # what was calculated is not lost
     assert f"{tmp_path}: cannot be written (Is a directory); give another file" in result.err
 
