@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -190,6 +190,13 @@ def new_folder(out: Path) -> Iterator[Path]:
         raise
 
 
+def copy_files(source: Path, folder: Path, leave: Container[str] = ()) -> None:
+    """Copies the files right in ``source``, and not who may read or change them; ``leave`` are names to leave out."""
+    for path in source.iterdir():
+        if path.name not in leave:
+            shutil.copyfile(path, folder / path.name)
+
+
 def require_free(out: Path) -> None:
     """UserError if there is something at ``out`` already, other than an empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -210,8 +217,13 @@ def put_in_place(new: Path, path: Path, previous: Path | None = None) -> None:
     What stood there goes, or to ``previous``, in the place of what is there.
     """
     if not path.exists():
-        os.rename(new, path)
-        return
+        try:
+            os.rename(new, path)
+            return
+        except OSError:
+            if not path.exists():
+                raise
+            # Another process was as quick: its folder goes, like any that stands there.
     old = new
     if not _exchange(new, path):  # the system cannot swap: a short moment without the folder
         old = path.with_name(f"{path.name}.old-{os.getpid()}")

@@ -433,3 +433,11 @@ def test_every_kind_has_its_presets(kind):
     assert set(get_args(cls.model_fields["preset"].annotation)) == set(cls.PRESETS)
     for name in cls.PRESETS:
         assert load_config(Root, settings=[f"model.kind={kind}", f"model.preset={name}"]).model.kind == kind
+
+
+@pytest.mark.parametrize("with_it", ["training.recompute=true", "training.workers=2"])
+def test_what_the_compiler_does_not_follow(with_it):
+    with pytest.raises(
+        ConfigError, match=r"compile = on and (recompute|workers = 2) exclude each other; leave one out"
+    ):
+        load_config(Root, settings=["training.compile=on", with_it])

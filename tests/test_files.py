@@ -9,9 +9,11 @@ import pytest
 from seqloom.errors import listed, shown
 from seqloom.files import (
     MAX_JSON_DEPTH,
+    copy_files,
     lines_rewritten,
     links_out,
     parse_json,
+    put_in_place,
     read_bytes,
     read_json,
     require_regular,
@@ -120,3 +122,39 @@ def test_what_is_quoted_steers_no_terminal() -> None:
     assert shown("x" * 7, 7) == "x" * 7
     assert listed(["a", "b"]) == "a, b"
     assert listed(range(1012)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 1,002 more"
+
+
+def test_a_folder_that_another_process_made_meanwhile_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, path = tmp_path / "new", tmp_path / "model"
+    new.mkdir()
+    (new / "file").write_text("mine")
+    rename = os.rename
+
+    def slow(source: Path, target: Path) -> None:
+        if source == new and not path.exists():
+            path.mkdir()
+            (path / "file").write_text("theirs")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", slow)
+    put_in_place(new, path)
+    assert (path / "file").read_text() == "mine"
+    assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are others there")
+def test_a_copy_has_the_rights_of_new_files(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.mkdir()
+    target.mkdir()
+    for name in ("model.bin", "export.json"):
+        (source / name).write_text(name)
+        (source / name).chmod(0o400)
+    source.chmod(0o500)
+    copy_files(source, target, {"export.json"})
+    source.chmod(0o700)
+    assert [each.name for each in target.iterdir()] == ["model.bin"]
+    assert target.stat().st_mode & 0o200
+    assert (target / "model.bin").stat().st_mode & 0o200

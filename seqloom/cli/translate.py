@@ -62,7 +62,9 @@ def command(
     sample: Annotated[bool, typer.Option("--sample", help="Draw --beam translations at random.")] = False,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="T", help="Of sampling: below 1 keeps to what is probable, above 1 is wilder.", show_default=False),
+        typer.Option(
+            metavar="T", help="Of sampling: below 1 keeps to what is probable, above 1 is wilder.", show_default=False
+        ),
     ] = None,
     top_k: Annotated[
         int | None, typer.Option(metavar="K", help="Sample among the K best tokens.", show_default=False)

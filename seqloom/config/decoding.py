@@ -40,7 +40,9 @@ class DecodingConfig(Section):
     sample: bool = Field(
         False, description="draw tokens at random instead of searching for the best; beam is then the number of draws"
     )
-    temperature: float = Field(1.0, gt=0, le=100, description="of sampling: below 1 keeps to what is probable, above 1 is wilder")
+    temperature: float = Field(
+        1.0, gt=0, le=100, description="of sampling: below 1 keeps to what is probable, above 1 is wilder"
+    )
     top_k: int = Field(0, ge=0, description="sample among so many best tokens; 0 for all")
     top_p: float = Field(1.0, gt=0, le=1, description="sample among the best tokens that make up this probability")
     min_p: float = Field(

@@ -96,7 +96,11 @@ class TrainingConfig(Section):
     seed: int = Field(1, ge=0, lt=2**63, description="everything random follows from it")
 
     @model_validator(mode="after")
-    def _check_sharding(self) -> "TrainingConfig":
+    def _check_wholes(self) -> "TrainingConfig":
+        if self.compile == "on" and self.recompute:
+            raise ValueError("compile = on and recompute exclude each other; leave one out")
+        if self.compile == "on" and (self.workers or 1) > 1:
+            raise ValueError(f"compile = on and workers = {self.workers} exclude each other; leave one out")
         wholes = [("optimizer", self.optimizer == "muon"), ("compile", self.compile == "on")]
         for key, wrong in (*wholes, ("workers", (self.workers or 1) > 1)):
             if self.shard and wrong:

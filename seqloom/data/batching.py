@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from seqloom.data.batch import Pairs, collate
 from seqloom.data.corpus import ALL, Corpus
-from seqloom.errors import DataError
+from seqloom.errors import ConfigError, DataError
 
 ResultT = TypeVar("ResultT")
 
@@ -102,6 +102,7 @@ class TrainingBatches:
         weights: how often an epoch sees the pairs of each group of the corpus; once, without.
         resample: (rows, seed, epoch) -> those pairs as the epoch sees them; as stored, without.
         collate_with: makes a batch of some rows; without, one of sentence pairs.
+        whole: whether no batch may be parted.
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class TrainingBatches:
         weights: Sequence[float] | None = None,
         resample: Callable[[NDArray[np.int64], int, int], Pairs] | None = None,
         collate_with: Collate | None = None,
+        whole: bool = False,
     ) -> None:
         self.corpus = corpus
+        self.whole = whole
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.weights = weights if weights is not None else [1.0] * len(corpus.groups)
@@ -169,7 +172,16 @@ class TrainingBatches:
             self.position = 0
 
     def share(self, part: int, of: int) -> None:
-        """From now on each batch has only the rows that are this part of ``of``, by turns; maybe none."""
+        """From now on each batch has only the rows that are this part of ``of``, by turns; maybe none.
+
+        Raises:
+            ConfigError: if they have to stay together.
+        """
+        if self.whole and of > 1:
+            raise ConfigError(
+                "a model with batch normalisation learns from all texts of a batch together, which several processes "
+                "would part; train it in one, or set model.normalization to another"
+            )
         self._taken = slice(part, None, of)
 
     def state_dict(self) -> dict[str, int]:

@@ -81,6 +81,11 @@ def _check_weights(config: DataConfig, names: Sequence[str]) -> None:
 
 
 def _check_directions(config: DataConfig, valid_names: Sequence[str]) -> None:
+    if config.valid_directions and not config.directions:
+        raise ConfigError(
+            "data.valid_directions: says which way validation files are translated, but data.directions does not say "
+            "that of the training files; give both, or neither"
+        )
     if not has_tags(config):
         return
     if config.both_directions and config.directions:

@@ -31,7 +31,11 @@ class Part:
 
 
 def hold_out(
-    files: PairFiles, share: float, several_directions: bool = False, say: Say = lambda text: None
+    files: PairFiles,
+    share: float,
+    several_directions: bool = False,
+    say: Say = lambda text: None,
+    read: Callable[[str], str] = lambda text: text,
 ) -> tuple[Part, Part]:
     """Parts a corpus in two, the second with ``share`` of the usable pairs, chosen by a hash of the source.
 
@@ -39,8 +43,10 @@ def hold_out(
     depends on the texts alone, not on their order. A source with so many pairs that it would be
     much of the second part stays in the first. With ``several_directions`` a target may be the source
     of another pair, so all pairs fall on one side that share any text, directly or through others.
+    Texts are the same that are so when they have been ``read``.
     """
-    keys = _linked(_hashes(files, 2, say).reshape(-1, 2)) if several_directions else _hashes(files, 1, say)
+    hashes = _hashes(files, 1 + several_directions, say, read)
+    keys = _linked(hashes.reshape(-1, 2)) if several_directions else hashes
     if any(group.turned for group in files.groups):
         keys = np.tile(keys, 2)  # all of them follow once more, in the same order
     sources, counts = np.unique(keys[keys > 0], return_counts=True)
@@ -60,14 +66,14 @@ def hold_out(
     return Part(files, ~chosen), Part(files, chosen)
 
 
-def _hashes(files: PairFiles, sides: int, say: Say) -> NDArray[np.uint64]:
+def _hashes(files: PairFiles, sides: int, say: Say, read: Callable[[str], str]) -> NDArray[np.uint64]:
     """Of the source of each pair, or of its source and its target; 0 for one that is not usable.
 
     Groups that are turned round are left out.
     """
 
     def of(example: Example) -> Iterable[int]:
-        return map(_hash, (example.src, example.tgt)[:sides]) if usable(example) else (0,) * sides
+        return map(_hash, map(read, (example.src, example.tgt)[:sides])) if usable(example) else (0,) * sides
 
     examples = chain.from_iterable(group for group in files.groups if not group.turned)
     parts, done = [np.empty(0, np.uint64)], 0

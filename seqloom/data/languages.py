@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from seqloom.errors import ConfigError, UserError, shown
+from seqloom.writing import subtags
 
 SURE = 0.7
 """A language that is told with less confidence than this is asked for."""
@@ -104,11 +105,6 @@ def require_code(text: str, option: str) -> None:
         raise ConfigError(
             f"{option} {shown(text)}: is no code of a language, expected one such as en or zh-TW (qaa for what is none)"
         )
-
-
-def subtags(language: str) -> list[str]:
-    """``zh_Hant-TW`` -> ``["zh", "hant", "tw"]``."""
-    return re.split("[-_@.]", language.strip().lower())
 
 
 def same_language(one: str, other: str) -> bool:

@@ -180,7 +180,7 @@ def _write_all(
     for group, example in LabelledTexts(valid, reading):
         if usable(example):
             _require_known(example.tgt, labels, origin(valid.names()[group], example.line))
-    parts = (train, valid) if valid else hold_out(train, config.valid_share, say=say)
+    parts = (train, valid) if valid else hold_out(train, config.valid_share, say=say, read=reading.text)
     train_texts, valid_texts = (LabelledTexts(part, reading) for part in parts)
     say("Learning the vocabulary ...")
     tokenizer = _tokenizer(config, train_texts)

@@ -74,7 +74,7 @@ class CTranslate2Engine:
         )
         self.tgt_ids = {piece: number for number, piece in enumerate(self.tgt_pieces)}
         self.end = self.tgt_pieces[EOS]
-        self.longest = None if setup.model.places is None else export.places
+        self.longest = setup.model.places
         self.translator = ctranslate2.Translator(
             str(export.path),
             device="cpu",

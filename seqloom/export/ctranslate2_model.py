@@ -1,6 +1,5 @@
 """A trained translator as a CTranslate2 model folder: its weights in the layout of CTranslate2's Transformer."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from seqloom.data.tokenizers import BOS, EOS, UNK, SentencePiece
 from seqloom.export.shortlist import Shortlist, write_vmap
 from seqloom.export.store import ABOUT, SHORTLIST, Export, make_export
 from seqloom.export.transformer import transformer_of
-from seqloom.files import new_folder
+from seqloom.files import copy_files, new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.folder import ModelFolder
@@ -82,7 +81,7 @@ def write_ctranslate2(
 def write_for_others(export: Export, setup: TranslatorSetup, out: Path) -> Path:
     """Copies an export into the folder ``out`` with the tokenizers and a README, for use without this program."""
     with new_folder(out) as new:
-        shutil.copytree(export.path, new, ignore=shutil.ignore_patterns(ABOUT, "machines.json"), dirs_exist_ok=True)
+        copy_files(export.path, new, {ABOUT, "machines.json"})
         _, files = setup.describe()
         for name, content in files.items():
             (new / name).write_bytes(content)

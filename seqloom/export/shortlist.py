@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from seqloom.data.corpus import Corpus
 from seqloom.data.tokenizers import NUM_SPECIAL
 from seqloom.decoding.shortlist import Shortlist
-from seqloom.errors import RunError
+from seqloom.errors import RunError, UserError, shown
 
 MOST_PAIRS = 200_000
 """Of a larger corpus so many are looked at, evenly."""
 
-CHUNK = 5_000
-"""Pairs at a time, to bound the memory."""
+CHUNK = 1 << 22
+"""Of source pieces with target pieces, so many at a time, to bound the memory."""
 
 ITERATIONS = 4
 
@@ -55,7 +55,8 @@ def learn_shortlist(run: Path, vocab_sizes: tuple[int, int]) -> Shortlist:
 
 def _probable(corpus: Corpus, rows: NDArray[np.int64], vocab_sizes: tuple[int, int]) -> list[NDArray[np.int64]]:
     """The ``EACH`` most probable target pieces t(target | source) of each source piece, by Model 1."""
-    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    sizes = np.cumsum(corpus.src.lengths[rows].astype(np.int64) * corpus.tgt.lengths[rows])
+    chunks = np.split(rows, np.flatnonzero(np.diff(sizes // CHUNK)) + 1)
     known = np.unique(np.concatenate([np.unique(_pairs(corpus, chunk, vocab_sizes[1])[0]) for chunk in chunks]))
     source = known // vocab_sizes[1]
     probability = np.full(len(known), 1.0)
@@ -88,7 +89,14 @@ def _pairs(corpus: Corpus, rows: NDArray[np.int64], width: int) -> tuple[NDArray
 
 
 def write_vmap(shortlist: Shortlist, src_pieces: Sequence[str], tgt_pieces: Sequence[str], path: Path) -> None:
-    """The file that CTranslate2 reads as ``vmap.txt``: a source piece, a tab, target pieces; first those for any."""
+    """The file that CTranslate2 reads as ``vmap.txt``: a source piece, a tab, target pieces; first those for any.
+
+    Raises:
+        UserError: for a piece with a space, which the file has between pieces.
+    """
+    for piece in (*src_pieces, *tgt_pieces):
+        if not {" ", "\t", "\n"}.isdisjoint(piece):
+            raise UserError(f"a shortlist cannot be kept of a vocabulary with a space in a piece, as in {shown(piece)}")
     lines = ["\t" + " ".join(tgt_pieces[i] for i in shortlist.always)]
     lines += [
         f"{piece}\t{' '.join(tgt_pieces[i] for i in found)}"

@@ -57,12 +57,13 @@ def find_export(folder: ModelFolder, variant: str) -> tuple[Export | None, str]:
     """The export of a model in one of ``VARIANTS``, and if there is one that cannot be used, why."""
     problem = ""
     for path in _places(folder, variant):
-        if not (path / ABOUT).is_file():
-            continue
         try:
-            return _read(path, folder), ""
+            if (path / ABOUT).is_file():
+                return _read(path, folder), ""
         except ModelFolderError as error:
             problem = str(error)
+        except OSError as error:  # it may not be looked into
+            problem = f"{path}: cannot be read ({error.strerror})"
     return None, problem
 
 

@@ -60,7 +60,7 @@ def attend(
     if k.size(2) < FEWEST_KEYS and not for_others:  # a graph is one for all numbers of keys
         k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
     weights = dropout(attention_weights(q, k, mask, bias, scale), drop)
-    return (weights.view(q.size(0), k.size(1), -1, k.size(2)) @ v).view(q.shape)
+    return (weights.view(*_grouped(q, k), k.size(2)) @ v).view(q.shape)
 
 
 def _with_unseen_keys(
@@ -80,9 +80,8 @@ def attention_weights(
     q: Tensor, k: Tensor, mask: Tensor | None = None, bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
     """How much each query looks at each key, the softmax in :func:`attend`: [B, H, Q, K]."""
-    grouped = q.size(0), k.size(1), -1  # the queries of all heads that share a head of keys are one list
     scale = 1.0 / math.sqrt(q.size(-1)) if scale is None else scale
-    scaled = (q * scale).reshape(*grouped, q.size(3))  # [B, G, H / G * Q, E]
+    scaled = (q * scale).reshape(*_grouped(q, k), q.size(3))  # [B, G, H / G * Q, E]
     scores = (scaled @ k.transpose(-2, -1)).view(*q.shape[:3], k.size(2))  # [B, H, Q, K]
     if bias is not None:
         scores = scores + bias
@@ -94,6 +93,11 @@ def attention_weights(
     # In float32 at least: more exact, and torch's own softmax of bfloat16 is several times slower on a CPU.
     exact = torch.promote_types(scores.dtype, torch.float32)
     return scores.softmax(dim=-1, dtype=exact).to(scores.dtype)
+
+
+def _grouped(q: Tensor, k: Tensor) -> tuple[int, int, int]:
+    """B, G, H / G * Q: the queries of all heads that share a head of keys are one list."""
+    return q.size(0), k.size(1), q.size(1) // k.size(1) * q.size(2)
 
 
 class Cache:
@@ -209,7 +213,7 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """[B, T, H * E] -> [B, H, T, E]; with G in the place of H for keys and values."""
-        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2).contiguous()
+        return x.view(*x.shape[:2], x.size(2) // self.head_dim, self.head_dim).transpose(1, 2).contiguous()
 
     def keys_values(self, memory: Tensor, places: Places | None = None) -> tuple[Tensor, Tensor]:
         """The projected keys and values of ``memory`` [B, K, D]: two [B, G, K, E]."""

@@ -90,6 +90,11 @@ class Places:
         """Queries or new keys [B, H, Q, E], turned as far as their positions say."""
         return self.encoding.rotate(x, self.positions)
 
+    def share(self, x: Tensor) -> None:
+        """Makes what all layers share, in the type of ``x``, before the first of them, which may be done twice."""
+        if not self.encoding.bias_reads_queries:
+            self.bias(x)
+
     def bias(self, q: Tensor) -> Tensor | None:
         """What is added to the scores of ``q`` [B, H, Q, E] with all keys."""
         if self.encoding.bias_reads_queries:

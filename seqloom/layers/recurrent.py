@@ -93,7 +93,8 @@ class Cell(nn.Module):
         weights = [weight, self.recurrent.weight, self.input.bias, self.recurrent.bias]
         before = [each[None] for each in state or self.start(x)]
         first = before if len(before) > 1 else before[0]
-        outputs, *after = type(self).KERNEL(x, first, weights, True, 1, 0.0, False, False, True)
+        training = x.is_cuda and torch.is_grad_enabled()  # or cuDNN knows no way back
+        outputs, *after = type(self).KERNEL(x, first, weights, True, 1, 0.0, training, False, True)
         last = [each[0] for each in after]
         if mask is not None:
             ends = mask.sum(1) - 1

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqloom.metrics.significance import SEED, interval, resample
+from seqloom.metrics.significance import SEED, Statistics, interval, resample
 
 Numbers = Sequence[int] | NDArray[np.int64]
 
@@ -108,10 +108,11 @@ def report(predicted: Numbers, expected: Numbers, labels: Sequence[str], bootstr
     counts = confusion(predicted, expected, classes)
     confidence = {}
     if bootstrap:
-        cells = np.eye(classes**2)[np.asarray(expected) * classes + np.asarray(predicted)]
-        drawn = np.concatenate(list(resample(cells, bootstrap))).astype(np.int64).reshape(-1, classes, classes)
-        for name, score in (("accuracy", accuracy), ("f1", macro_f1)):
-            confidence[name] = interval(np.array([score(each) for each in drawn]))
+        # Few of all the cells of a large table hold anything.
+        cells, which = np.unique(np.asarray(expected) * classes + np.asarray(predicted), return_inverse=True)
+        drawn = (sums for part in resample(np.eye(len(cells))[which], bootstrap) for sums in part)
+        scores = np.array([_of_cells(cells, sums, classes) for sums in drawn])
+        confidence = {name: interval(scores[:, column]) for column, name in enumerate(("accuracy", "f1"))}
     about = f"classes:{classes}|texts:{len(expected)}" + (f"|bootstrap:{bootstrap}|seed:{SEED}" if bootstrap else "")
     return Report(
         accuracy(counts),
@@ -121,6 +122,13 @@ def report(predicted: Numbers, expected: Numbers, labels: Sequence[str], bootstr
         counts,
         {"accuracy": f"accuracy|{about}", "f1": f"f1|average:macro|{about}"},
     )
+
+
+def _of_cells(cells: Numbers, sums: Statistics, classes: int) -> tuple[float, float]:
+    """Accuracy and F1 of the table that holds ``sums`` in its ``cells`` and nothing else."""
+    table = np.zeros(classes**2, np.int64)
+    table[cells] = sums
+    return accuracy(table.reshape(classes, classes)), macro_f1(table.reshape(classes, classes))
 
 
 def _share(part: np.int64, whole: np.int64) -> float:

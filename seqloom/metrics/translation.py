@@ -11,6 +11,7 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF, TER
 
 from seqloom.metrics.significance import SEED, Statistics, interval, resample
+from seqloom.writing import without_spaces
 
 TOKENIZATION = {"zh": "zh", "ja": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 """How BLEU cuts a language that writes no spaces; all others as in WMT, `13a`.
@@ -32,8 +33,8 @@ class Score:
 
 
 def bleu_tokenization(language: str) -> str:
-    """The sacreBLEU tokenization for a target language such as ``zh`` or ``zh-CN``."""
-    return TOKENIZATION.get(language.replace("_", "-").split("-")[0].lower(), "13a")
+    """The sacreBLEU tokenization for a target language such as ``zh``, ``zh-CN`` or ``zho_Hans``."""
+    return TOKENIZATION.get(without_spaces(language), "13a")
 
 
 class Metric:

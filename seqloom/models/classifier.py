@@ -78,7 +78,7 @@ class Classifier(nn.Module):
         """
         with random_from(random):
             logits = self._training_logits(tokens, mask)
-            labels = labels.repeat(len(logits) // len(labels))
+            labels = labels.repeat(len(logits) // max(1, len(labels)))
             if not consistency:
                 return smoothed_cross_entropy(logits, labels, smoothing)
             return consistency_loss(logits, self._training_logits(tokens, mask), labels, smoothing, consistency)
@@ -283,4 +283,5 @@ def _around(width: int) -> tuple[int, int]:
 
 def _encoder_config(config: ClassifierConfig) -> ModelConfig:
     names = ("d_model", "num_heads", "d_ff", "num_layers", "dropout")
-    return ModelConfig.model_validate({name: getattr(config, name) for name in names})
+    given = {name: getattr(config, name) for name in names}
+    return ModelConfig.model_validate({**given, "embedding_dropout": 0.0})  # word vectors have had theirs

@@ -56,6 +56,7 @@ class Encoder(_Stack):
         mask = None if inputs.mask is None else key_mask(inputs.mask)
         places = Places(self.positions, inputs.positions)
         x = self.enter(inputs, inputs.x.size(1))
+        places.share(x)
         for block in self.blocks:
             x = block(x, mask, places)
         normed: Tensor = self.norm(x)
@@ -126,6 +127,7 @@ class Decoder(_Stack):
         across = None if memory_mask is None else key_mask(memory_mask)
         places = Places(self.positions, inputs.positions)
         x = self.enter(inputs, inputs.x.size(1))
+        places.share(x)
         for block in self.blocks:
             x = block(x, memory, mask, across, places)
         normed: Tensor = self.norm(x)

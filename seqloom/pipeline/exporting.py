@@ -1,6 +1,5 @@
 """A model in other engines' formats: for our own use beside the model, or in a folder for others."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from seqloom.export.huggingface import write_huggingface
 from seqloom.export.onnx import write_onnx
 from seqloom.export.shortlist import learn_shortlist
 from seqloom.export.store import SHORTLIST, Export, find_export, make_export
-from seqloom.files import require_free
+from seqloom.files import copy_files, require_free
 from seqloom.pipeline.engines import read_translator
 from seqloom.pipeline.probe import choose
 from seqloom.pipeline.quantization import Proof, prove, read_measured, require_accepted, require_type
@@ -97,7 +96,7 @@ def export(
                 folder,
                 variant,
                 trial.places,
-                lambda new: shutil.copytree(trial.path, new, dirs_exist_ok=True),
+                lambda new: copy_files(trial.path, new),
                 proof.as_dict(),
             )
     path = kept.path if out is None else write_for_others(kept, setup, out)

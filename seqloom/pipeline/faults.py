@@ -9,9 +9,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from seqloom.data.languages import subtags
 from seqloom.data.lengths import LengthRatio
 from seqloom.pipeline.numbers import numbers_differ
+from seqloom.writing import MARKS, subtags
 
 FAULTS = {
     "loop": "says the same again and again",
@@ -29,7 +29,7 @@ SPACELESS = (
 
 SPACELESS_CHARACTER = re.compile(f"[{SPACELESS}]")
 
-UNIT = re.compile(rf"[{SPACELESS}]|\d+|[^\W\d{SPACELESS}]+|[^\w\s]")
+UNIT = re.compile(rf"[{SPACELESS}]|\d+|(?:[^\W\d{SPACELESS}][{MARKS}]*)+|[^\w\s]")
 """A word, a character of a script without spaces, a number or a mark."""
 
 REPEATED = re.compile(r"(.{1,50}?)\1{2,}", re.DOTALL)

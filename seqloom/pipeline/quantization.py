@@ -55,8 +55,8 @@ class Proof:
 
     @property
     def accepted(self) -> bool:
-        """Whether it loses no more than is allowed."""
-        return self.plain.bleu - self.quantized.bleu <= self.most_bleu
+        """Whether it loses no more than is allowed, of something that could be lost."""
+        return self.plain.bleu > 0 and self.plain.bleu - self.quantized.bleu <= self.most_bleu
 
     def as_dict(self) -> dict[str, Any]:
         """What is kept beside the export, and printed by ``--json``."""
@@ -153,7 +153,12 @@ def require_type(variant: str) -> None:
 
 
 def require_accepted(proof: Proof) -> None:
-    """UserError if it costs too much."""
+    """UserError if it costs too much, or nobody can tell."""
+    if not proof.plain.bleu:
+        raise UserError(
+            f"BLEU is 0 on {proof.source} in float32 already, which proves nothing of {proof.variant}; it is not kept. "
+            f"Give sentences of four words or more, and a model that translates them"
+        )
     if not proof.accepted:
         raise UserError(
             f"{proof.variant} costs {proof.plain.bleu - proof.quantized.bleu:.3f} BLEU on {proof.source}, "

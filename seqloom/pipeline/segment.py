@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from seqloom.writing import without_spaces
+
 SENTENCE_END = re.compile(
-    r"""(?<=[。！？…])(?![。！？!?…])[”’"'」』）)\]]*\s*   # an end, with what closes after it
+    r"""(?<=[。！？…।॥۔؟։።])(?![。！？!?…।॥۔؟։።])[”’"'」』）)\]]*\s*   # an end, with what closes after it
     |(?<=[!?])[”’"')\]]*\s+                            # written with a space behind it
     |(?<=[.])[”’"')\]]*\s+(?=[^\sa-z])                # a full stop, not before a small letter
     """,
@@ -21,8 +23,6 @@ LONGEST_ABBREVIATION = 20
 """Characters at the end of a part that are looked at, and more than enough for those above."""
 CLAUSE_END = re.compile(r"(?<=[，、；：,;:])\s*")
 WORD_END = re.compile(r"(?<=\s)(?=\S)")
-
-WRITTEN_WITHOUT_SPACES = {"zh", "ja", "th", "lo", "km", "my"}
 
 
 def split_sentences(text: str) -> list[str]:
@@ -85,5 +85,5 @@ def _fit(
 
 def join(parts: Sequence[str], language: str) -> str:
     """Puts translated parts together as ``language`` writes them."""
-    space = "" if language.replace("_", "-").split("-")[0].lower() in WRITTEN_WITHOUT_SPACES else " "
+    space = "" if without_spaces(language) else " "
     return space.join(part for part in parts if part)

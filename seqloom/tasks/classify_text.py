@@ -63,6 +63,9 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
         if about.labels.names != self.setup.labels.names:
             weights = {name: w for name, w in origin.weights.items() if not name.startswith(OF_CLASSES)}
             origin = replace(origin, weights=weights)
+        if about.tokenizer.to_bytes() != self.setup.tokenizer.to_bytes():  # rows of a bag are of other words
+            weights = {name: w for name, w in origin.weights.items() if not name.startswith(("table.", "bag.table."))}
+            origin = replace(origin, weights=weights)
         say(carry_over(model, origin, {"embedding.weight": (about.tokenizer, self.setup.tokenizer)}))
 
     def reconfigured(self, config: ClassifyTextConfig) -> "ClassifyText":
@@ -100,9 +103,10 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
 
     def training_batches(self) -> TrainingBatches:
         # Batch normalisation sees all texts of a batch: to part it would change what it learns.
-        collate = partial(collate_labelled, whole=self.setup.model.normalization == "batch")
+        whole = self.setup.model.normalization == "batch"
+        collate = partial(collate_labelled, whole=whole)
         training, batch_tokens = self.config.training, self.config.data.batch_tokens
-        return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate_with=collate)
+        return TrainingBatches(self.prepared.train, batch_tokens, training.seed, collate_with=collate, whole=whole)
 
     def loss(
         self, model: nn.Module, batch: LabelledBatch, random: torch.Generator | None = None, progress: float = 0.0

@@ -77,9 +77,8 @@ def load_optimizers(model: nn.Module, optimizers: Sequence[Optimizer], tensors: 
         # A copy: in the file's memory a tensor may be aligned otherwise, and vectorised code rounds
         # otherwise at its edges.
         state = owners[id(parameter)].state[parameter]
-        state[name.rpartition("/")[2]] = (
-            part_like(value.to(parameter.device, copy=True), parameter) if value.ndim else value.clone()
-        )
+        value = value.to(parameter.device, copy=True)
+        state[name.rpartition("/")[2]] = part_like(value, parameter) if value.ndim else value
 
 
 def path_of(folder: Path, step: int) -> Path:

@@ -446,8 +446,9 @@ class Trainer:
             self._keep(evaluation, weights)
 
     def _with(self, weights: dict[str, Tensor]) -> nn.Module:
-        """Another model, with these weights."""
-        model = self.task.build_model().to(self.device)
+        """Another model, with these weights; what training draws does not depend on it."""
+        with torch.random.fork_rng(devices=[]):
+            model = self.task.build_model().to(self.device)
         checkpoint.load_weights(model, weights, self.folder)
         return model
 

@@ -36,10 +36,12 @@ def muon(model: nn.Module, config: TrainingConfig) -> Optimizers:
     Scalable for LLM Training", section 2.2), so that both take the same learning rate.
     """
     tables = {id(p) for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
-    output = {id(p) for name, p in model.named_parameters() if name == "output.weight"}
+    output = {id(p) for name, p in model.named_parameters() if name in ("output.weight", "output.direction")}
     inner = [p for p in model.parameters() if p.requires_grad and p.ndim == 2 and id(p) not in tables | output]
     chosen = {id(p) for p in inner}
     rest = [p for p in model.parameters() if id(p) not in chosen]
+    if not inner:
+        return [_adamw(rest, config)]
     return [
         torch.optim.Muon(
             inner, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"

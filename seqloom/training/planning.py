@@ -50,7 +50,7 @@ class Trial:
 
     def workers(self, task: Task, config: Any) -> int:
         """As many as there are threads, or one that uses them all: whichever is faster here."""
-        if self._most == 1:
+        if self._most == 1 or config.training.compile == "on":  # which compiles one model, and not its copies
             return 1
         return min((self._most, 1), key=lambda count: self.step_seconds(task, config, count))
 

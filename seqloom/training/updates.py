@@ -82,7 +82,8 @@ class Updates:
 
     def _compiles(self) -> bool:
         if self.config.compile == "auto":
-            return self.device.type == "cuda" and find_spec("triton") is not None and not self.config.shard
+            wholes = not self.config.shard and not self.config.recompute  # neither of which the compiler follows
+            return self.device.type == "cuda" and find_spec("triton") is not None and wholes
         return self.config.compile == "on"
 
     def _autocast(self) -> AbstractContextManager[Any]:

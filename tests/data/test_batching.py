@@ -15,7 +15,7 @@ from seqloom.data.batching import TrainingBatches, evaluation_batches, plan_batc
 from seqloom.data.corpus import Corpus, Dropped, write_corpus
 from seqloom.data.prepare import prepare_pairs
 from seqloom.data.readers import Example
-from seqloom.errors import DataError
+from seqloom.errors import ConfigError, DataError
 from tests.data.test_corpus import Numbers, store
 
 BUDGET = 97
@@ -337,3 +337,10 @@ def test_padding_is_under_ten_percent_on_multi30k(shared_data: Path, tmp_path):
         positions += batch.positions
     assert padding / positions < 0.05  # 10 % is promised
     assert padding_of(prepared.train.src.lengths + 1, prepared.train.tgt.lengths + 1, 3072) < 0.10
+
+
+def test_what_has_to_stay_together_is_not_shared(tmp_path):
+    batches = TrainingBatches(store(tmp_path, [("5 6 7", "8 9 10")] * 7), BUDGET, seed=1, whole=True)
+    batches.share(0, 1)
+    with pytest.raises(ConfigError, match="learns from all texts of a batch together"):
+        batches.share(0, 2)

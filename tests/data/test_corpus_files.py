@@ -128,6 +128,11 @@ def test_tags_are_needed_for_several_directions(settings, tags):
             "expected one of cs, en",
         ),
         (
+            {"valid_directions": "de-en"},
+            "data.valid_directions: says which way validation files are translated, but data.directions does not say "
+            "that of the training files; give both, or neither",
+        ),
+        (
             {"directions": ["de-en", "en-de"], "both_directions": True},
             "data.both_directions and data.directions: both were given, expected one of them",
         ),

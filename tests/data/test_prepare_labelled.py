@@ -97,6 +97,20 @@ def test_small_letters(prepare: Prepare) -> None:
     assert prepared.labels.names == ["A", "B"]
 
 
+def test_texts_that_small_letters_make_one_fall_on_one_side(prepare: Prepare) -> None:
+    lines = [
+        f"{'AB'[n % 2]}\t{word} number {n // 3}" for n in range(300) for word in (("Great", "GREAT", "great")[n % 3],)
+    ]
+    prepared = prepare(lines, lowercase=True, valid_share=0.3)
+    sides = [
+        set(prepared.tokenizer.decode([corpus.src[row].tolist() for row in range(len(corpus))]))
+        for corpus in (prepared.train, prepared.valid)
+    ]
+    assert sides[0]
+    assert sides[1]
+    assert sides[0].isdisjoint(sides[1])
+
+
 def test_it_is_prepared_once(prepare: Prepare, said: list[str]) -> None:
     prepare(LINES)
     said.clear()

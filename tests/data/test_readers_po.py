@@ -98,6 +98,33 @@ def test_plurals(path, forms, expected):
     assert read(path, content) == [Example(src, tgt, 1, left_out) for src, tgt, left_out in expected]
 
 
+@pytest.mark.parametrize(
+    ("said", "forms", "one", "many"),
+    [
+        ("nplurals=2; plural=(n != 1);", "ab", "a", "b"),
+        ("nplurals=2; plural=n>1;", "ab", "a", "b"),
+        ("nplurals=3; plural=(n%10==1 && n%100!=11 ? 0 : n != 0 ? 1 : 2);", "abc", "a", "b"),  # Latvian
+        (
+            "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);",
+            "abcdef",
+            "b",
+            "f",
+        ),  # Arabic
+        ("nplurals=4; plural=(n%100==1 ? 1 : n%100==2 ? 2 : n%100==3 || n%100==4 ? 3 : 0);", "abcd", "b", "a"),
+        ("nplurals=1; plural=0;", "ab", "a", "b"),  # which is not so
+        ("nplurals=9; plural=n;", "ab", "a", "b"),
+        ("nplurals=2; plural=n/(n-1);", "ab", "a", "b"),
+        ("nplurals=2; plural=" + "(" * 400 + "n" + ")" * 400 + ";", "ab", "a", "b"),
+        ("nplurals=2; plural=__import__('os');", "ab", "a", "b"),
+        ("", "abc", "a", "c"),
+    ],
+)
+def test_plurals_by_the_header(path, said, forms, one, many):
+    header = HEADER.replace("Plural-Forms: nplurals=1; plural=0;", f"Plural-Forms: {said}")
+    content = header + PLURAL + "".join(f'msgstr[{n}] "{form}"\n' for n, form in enumerate(forms))
+    assert [(src, tgt) for src, tgt, *_ in read(path, content)] == [("one file", one), ("%d files", many)]
+
+
 def test_characters_that_end_lines_elsewhere_are_text(path):
     assert read(path, 'msgid "a\u2028b\x85c\x0cd"\nmsgstr "e\x1cf"\n') == [Example("a\u2028b\x85c\x0cd", "e\x1cf", 1)]
 

@@ -165,6 +165,16 @@ def test_parts_that_it_lacks_are_named(name: str) -> None:
     assert missing_parts(ModelConfig.model_validate({})) == ""
 
 
+def test_more_places_than_the_table_has_are_left_to_torch(tmp_path: Path) -> None:
+    _, engine = engines({"positions": "learned", "max_positions": 3000}, tmp_path)
+    assert engine.longest == 3000
+    long = [[*[5] * 1500, EOS]]
+    assert engine.cannot_search(long, DecodingConfig()) == "text of more than 1,024 tokens"
+    assert engine.cannot_search(sentences(), DecodingConfig(max_length=2000)) == "text of more than 1,024 tokens"
+    assert engine.cannot_score(long, long) == "text of more than 1,024 tokens"
+    assert engine.cannot_search(sentences(), DecodingConfig(max_length=200)) == ""
+
+
 def test_there_are_places_for_the_longest_source_and_output() -> None:
     _, setup = made({}, longest=2000)
     assert places(setup) == 2002

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqloom.data.corpus import Corpus
-from seqloom.errors import RunError
+from seqloom.errors import RunError, UserError
 from seqloom.export import shortlist
 from seqloom.export.shortlist import learn_shortlist, read_vmap, write_vmap
 from seqloom.pipeline.translator import load
@@ -62,3 +62,17 @@ def test_it_needs_the_training_data(toy_run: Path) -> None:
         learn_shortlist(toy_run / "model", (5, 7))
     with pytest.raises(RunError, match="has no prepared training data that fits the model, which a shortlist"):
         learn_shortlist(toy_run, (5, 7))
+
+
+def test_a_piece_with_a_space_has_no_place_in_the_file(tmp_path: Path) -> None:
+    found = shortlist.Shortlist([np.array([1])], np.array([0]))
+    with pytest.raises(UserError, match="with a space in a piece, as in machine learning"):
+        write_vmap(found, ["a"], ["w", "machine learning"], tmp_path / "vmap.txt")
+
+
+def test_long_pairs_are_looked_at_few_at_a_time(toy_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = load(toy_run).setup
+    whole = learn_shortlist(toy_run, setup.vocab_sizes)
+    monkeypatch.setattr(shortlist, "CHUNK", 100)
+    parts = learn_shortlist(toy_run, setup.vocab_sizes)
+    assert [each.tolist() for each in parts.each] == [each.tolist() for each in whole.each]

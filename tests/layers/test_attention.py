@@ -269,3 +269,15 @@ def test_an_empty_cache_can_be_reordered():
     cache = Cache()
     cache.reorder(torch.tensor([0]))
     assert cache.length == 0
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_a_batch_of_no_rows_goes_through(kv_heads):
+    """What one of many processes has of a small batch."""
+    attention = MultiHeadAttention(12, 4, 0.1, num_kv_heads=kv_heads)
+    x = torch.zeros(0, 5, 12, requires_grad=True)
+    found = attention(x, x)
+    found.sum().backward()
+    assert found.shape == (0, 5, 12)
+    assert attention.query.weight.grad is not None
+    assert not attention.query.weight.grad.any()

@@ -78,3 +78,11 @@ def test_the_interval_is_about_as_wide_as_it_must_be() -> None:
     low, high = report(predicted, expected, ["a", "b"], bootstrap=1000).confidence["accuracy"]
     assert low == pytest.approx(80 - 2 * 1.96, abs=0.6)
     assert high == pytest.approx(80 + 2 * 1.96, abs=0.6)
+
+
+def test_many_labels_take_no_table_of_tables() -> None:
+    labels = [str(label) for label in range(311)]
+    expected = np.arange(5_000) % 311
+    predicted = np.where(np.arange(5_000) % 4 == 0, (expected + 1) % 311, expected)
+    low, high = report(predicted, expected, labels, bootstrap=29).confidence["accuracy"]
+    assert 70 < low < 75 < high < 80

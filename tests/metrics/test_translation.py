@@ -50,7 +50,19 @@ def test_signatures_name_the_options():
 
 @pytest.mark.parametrize(
     ("language", "tokenization"),
-    [("zh", "zh"), ("ZH-tw", "zh"), ("ja_JP", "char"), ("th", "char"), ("en", "13a"), ("", "13a"), ("zha", "13a")],
+    [
+        ("zh", "zh"),
+        ("ZH-tw", "zh"),
+        ("ja_JP", "char"),
+        ("th", "char"),
+        ("en", "13a"),
+        ("", "13a"),
+        ("zha", "13a"),
+        ("zho_Hans", "zh"),
+        ("cmn", "zh"),
+        ("jpn", "char"),
+        ("zh-Latn", "13a"),
+    ],
 )
 def test_tokenization_by_language(language, tokenization):
     assert bleu_tokenization(language) == tokenization

@@ -2,7 +2,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -259,3 +259,8 @@ def test_two_passes_that_should_agree_are_both_counted() -> None:
     torch.testing.assert_close(
         classifier.loss(tokens, labels, mask, 0.1, consistency=3.0), classifier.loss(tokens, labels, mask, 0.1)
     )
+
+
+def test_word_vectors_are_dropped_once() -> None:
+    encoder = cast(Any, model("transformer", dropout=0.4)).encoder
+    assert encoder.dropout.p == 0

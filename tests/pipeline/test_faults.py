@@ -47,6 +47,8 @@ def test_loops(source: str, answer: str) -> None:
         ("天天向上", "study hard every day"),
         ("bye bye", "tschüss tschüss"),
         ("very, very, very good", "sehr, sehr, sehr gut"),
+        ("Dad is in the park", "पापा पार्क में हैं"),
+        ("father is outside", "बाबा बाहर हैं"),
         ("哈哈哈哈哈哈", "ha ha ha ha ha"),
         ("hahahaha", "哈哈哈哈"),
         ("no no no no", "不不不不"),

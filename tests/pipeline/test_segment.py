@@ -20,6 +20,8 @@ from seqloom.pipeline.segment import join, segment, split_sentences
         ('He said "Stop." Then he left.', ['He said "Stop." ', "Then he left."]),
         ("Wait… what?! Yes.", ["Wait… ", "what?! ", "Yes."]),
         ("真的吗？！是的。", ["真的吗？！", "是的。"]),
+        ("यह एक घर है। वह बड़ा है।", ["यह एक घर है। ", "वह बड़ा है।"]),
+        ("یہ گھر ہے۔ کیا وہ بڑا ہے؟ ہاں۔", ["یہ گھر ہے۔ ", "کیا وہ بڑا ہے؟ ", "ہاں۔"]),
         ("no end at all", ["no end at all"]),
         ("", []),
     ],

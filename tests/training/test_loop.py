@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from seqloom.config import TrainingConfig, load_config
 from seqloom.data.batch import PairBatch, collate
@@ -179,3 +180,10 @@ def test_of_models_as_good_the_one_with_the_lower_loss_is_kept(
             trained.resume(path, read_state(path))
     assert kept == [1, 2, 2, 4, 4, 4, 7]
     assert worse == [0, 0, 1, 0, 1, 2, 0]
+
+
+def test_without_a_matrix_inside_muon_is_adamw() -> None:
+    config = TrainingConfig(optimizer="muon")
+    model = nn.Sequential(nn.Embedding(7, 5), nn.LayerNorm(5))
+    (optimizer,) = OPTIMIZERS["muon"](model, config)
+    assert isinstance(optimizer, torch.optim.AdamW)

@@ -50,9 +50,8 @@ def check(
     if shifts:  # lines out of step would say nothing of each other
         again = _examine_all(Chunks(groups, shifts, MARGIN), against, declared, processes, progress)
         again.misalignments = diagnosis.misalignments
-        again.findings = by_severity(
-            [*again.findings, *(finding for finding in diagnosis.findings if finding.kind == "misalignment")]
-        )
+        of_sides = [finding for finding in diagnosis.findings if finding.kind in ("misalignment", "unrelated")]
+        again.findings = by_severity([*again.findings, *of_sides])
         diagnosis = again
     diagnosis.seconds = time.perf_counter() - start
     return diagnosis

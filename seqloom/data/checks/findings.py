@@ -53,7 +53,8 @@ KINDS = {
     ),
     "misalignment": Kind(
         "sides out of step",
-        "A line is missing or too many on one side where this begins: put it right, or let --fix pair the lines anew.",
+        "A line is missing or too many on one side where this begins: put it right, or let --fix pair the lines of two "
+        "files anew.",
         fatal=0,
     ),
     "unrelated": Kind(

@@ -13,7 +13,7 @@ from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.findings import KINDS
 from seqloom.data.readers import Group, origin
 from seqloom.data.readers.compression import without_compression
-from seqloom.errors import DataError
+from seqloom.errors import DataError, UserError
 from seqloom.files import new_folder
 
 LOG = "dropped.tsv"
@@ -41,10 +41,16 @@ def write_fixed(diagnosis: Diagnosis, folder: Path) -> Fixed:
     Where two files are out of step their lines are paired anew.
 
     Raises:
-        UserError: if the folder is there and not empty.
+        UserError: if the folder is there and not empty, or the sides of a file that holds both are out of step.
         DataError: if it cannot be written.
     """
     chunks = diagnosis.chunks
+    for each in diagnosis.misalignments:
+        if len(chunks.groups[each.group].paths) == 1:
+            raise UserError(
+                f"{each.where}: from here on the two sides of the file are out of step, and which belong together is "
+                f"for you to say; put that right there first. Nothing was written"
+            )
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     for kind, rows in diagnosis.rows.items():
         if KINDS[kind].dropped:

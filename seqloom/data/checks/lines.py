@@ -15,6 +15,7 @@ from seqloom.data.checks.chunks import Chunk
 from seqloom.data.checks.encoding import mojibake
 from seqloom.data.checks.sides import Sides
 from seqloom.data.languages import detect
+from seqloom.writing import MARKS
 
 Rows = NDArray[np.int64]
 
@@ -63,7 +64,11 @@ MARKUP = re.compile(
 
 WWW = re.compile(r"www\.")
 WORD = re.compile(r"\w+")
-WHITE = re.compile(r"[\W_]+")
+NO_LETTERS = re.compile(rf"(?:[^\w{MARKS}]|_)+")
+IN_NUMBERS = re.compile(r"(?<=\d)[.,](?=\d)(?!\d{3}(?!\d))|(?<!\S)[-\u2212](?=\d)")
+"""A decimal point and a sign, without which a number is another one."""
+KEPT = "\u02d1"
+"""What stands for these: a letter that nobody writes."""
 
 
 @dataclass
@@ -99,8 +104,8 @@ def examine(chunk: Chunk, sides: Sides, whole: bool = True) -> Examined:
     out.rows = {
         "invalid_utf8": invalid,
         "left_out": left_out,
-        "empty": np.flatnonzero(blank[0] & blank[1]),
-        "one_sided": np.flatnonzero(blank[0] ^ blank[1]),
+        "empty": np.setdiff1d(np.flatnonzero(blank[0] & blank[1]), left_out),
+        "one_sided": np.setdiff1d(np.flatnonzero(blank[0] ^ blank[1]), left_out),
     }
     usable = ~(blank[0] | blank[1])
     usable[invalid] = usable[left_out] = False
@@ -138,14 +143,6 @@ def _characters(out: Examined, src: Texts, tgt: Texts, sides: Sides) -> None:
         ("invisible_characters", "invisible"),
     ):
         out.rows[kind] = np.setdiff1d(_either(src, tgt, name), out.rows["mojibake"])  # where these are its traces
-    several = [
-        row
-        for side in (src, tgt)
-        if side.joined.count("\n") != len(side)
-        for row, text in enumerate(side.texts)
-        if "\n" in text
-    ]
-    out.rows["line_separators"] = np.union1d(out.rows["line_separators"], np.array(several, np.int64))
     for side in (src, tgt):
         questions = side.counts(side.classes == CLASSES["question"])
         lost = np.flatnonzero((questions >= LOST_TO_QUESTIONS) & (2 * questions >= side.lengths))
@@ -224,10 +221,10 @@ def _either(src: Texts, tgt: Texts, name: str) -> Rows:
 
 
 def letters_of(text: str) -> str:
-    """Its letters and digits alone, in one case and width."""
+    """Its letters and digits alone, in one case and width, with what makes a number another one."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return WHITE.sub("", text.casefold())
+    return NO_LETTERS.sub("", IN_NUMBERS.sub(KEPT, text.casefold()))
 
 
 def key_of(text: str) -> int:

@@ -76,8 +76,7 @@ def held_against(paths: Sequence[Path], languages: tuple[str, str] = ("", "")) -
             continue
         files = PairFiles(data=[str(path)], name="comparison").reading([Options(*languages)])
         found += [
-            HeldAgainst(f"{path} ({name})", _texts(files, side), [side])
-            for side, name in enumerate(("source", "target"))
+            HeldAgainst(f"{path} ({name})", _texts(files, side)) for side, name in enumerate(("source", "target"))
         ]
     return found
 

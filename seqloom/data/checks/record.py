@@ -17,6 +17,7 @@ from seqloom.data.checks.overlap import HeldAgainst
 from seqloom.data.checks.repeats import EXACT, PAIR, SRC, TGT, Repeated, Repeats
 from seqloom.data.checks.sides import Sides
 from seqloom.data.languages import CODES, alike, detect, is_other_way_round
+from seqloom.writing import subtags
 
 HEAD = 20_000
 """Pairs at the beginning of each group of files from which it is learnt what they are like."""
@@ -86,7 +87,11 @@ class Record:
                 self.rows[kind].append(chunk.start + rows)
                 self._show(kind, chunk, rows, examined.scores.get(kind))
         assert examined.keys is not None
-        self.repeats.add(examined.keys, chunk.start)
+        keys = examined.keys.copy()
+        for kind, rows in examined.rows.items():
+            if KINDS[kind].dropped:
+                keys[rows] = 0  # or with what repeats it both would be dropped
+        self.repeats.add(keys, chunk.start)
         self.sentences.append(examined.sentences)
         self._compare(chunk, examined.keys)
 
@@ -217,7 +222,7 @@ class Record:
                 yield self._finding("swapped_sides", count, message=said)
                 continue
             for role, told, language in zip(("source", "target"), found, self.declared, strict=True):
-                if told and language in CODES and not alike(told, language):
+                if told and subtags(language)[0] in CODES and not alike(told, language):
                     said = f"{names}: the {role} seems to be in {told} and not in {language}"
                     yield self._finding("other_language", count, message=said)
 
@@ -227,6 +232,9 @@ class Record:
             names = self.chunks.groups[number].names()
             for drift in finder.drifts():
                 where = f"{names[-1]}:{drift.line}"
+                if len(names) == 1:  # whose pairs need not be a line each
+                    row = self.starts[number] + drift.line - 1
+                    where = self._read({row})[row].where
                 found.append(
                     Misalignment(
                         number, self.starts[number], where, drift.line, drift.shift, drift.until, drift.confidence

@@ -1,7 +1,8 @@
 """PO, the message catalogues of gettext, read by polib."""
 
+import gettext
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,12 @@ HEADER_BYTES = 1 << 16
 MESSAGE = re.compile(r"\s*(?:#~\s*)?msgid\b")
 """The line on which a message begins."""
 
+MANY = 100
+"""A number of things that has the form for many in all languages that tell two from few."""
+
+Plural = Callable[[int], int]
+"""A number of things -> the form that it has."""
+
 UNICODE = {"utf-8", "utf8", "us-ascii", "ascii", "charset"}
 """What a catalogue may be in; CHARSET is what stands in one that nobody has filled in."""
 
@@ -29,7 +36,8 @@ UNICODE = {"utf-8", "utf8", "us-ascii", "ascii", "charset"}
 def read_po(path: Path, options: Options) -> Iterator[Example]:
     """Yields the messages and their translations; fuzzy, untranslated and obsolete ones are left out.
 
-    Of a message with a plural, the singular goes with the first form and the plural with the last one.
+    Of a message with a plural, the singular goes with the form that the header has for one thing, the plural with
+    that for many; where it does not say, with the first and the last one.
 
     Raises:
         DataError: if it is not UTF-8, no PO, or in another language than those that are wanted.
@@ -42,6 +50,7 @@ def read_po(path: Path, options: Options) -> Iterator[Example]:
             f"{path}: is a translation into {language} by its header, expected {' or '.join(options.languages)}; "
             f"correct its Language or leave the file out"
         )
+    plural = _plural_of(catalogue.metadata.get("Plural-Forms", ""))
     for entry in catalogue:
         left_out = ""
         if entry.obsolete:
@@ -50,7 +59,7 @@ def read_po(path: Path, options: Options) -> Iterator[Example]:
             left_out = "a fuzzy translation"
         elif not entry.translated():
             left_out = "no translation"
-        for src, tgt in _texts(entry):
+        for src, tgt in _texts(entry, plural):
             example = Example(src, tgt, max(1, entry.linenum), left_out)
             yield example.turned() if turned else example
 
@@ -70,14 +79,29 @@ def _language(named: str) -> str:
     return named.strip() if is_code(named) else ""
 
 
-def _texts(entry: Any) -> list[tuple[str, str]]:
+def _plural_of(header: str) -> Plural | None:
+    """Which of its forms a language has for a number, by its ``Plural-Forms``; None where that does not say."""
+    named = re.search(r"plural\s*=\s*([n0-9()?:|&!=<>+*/%\s-]{1,900});?\s*$", header)
+    if named is None:
+        return None
+    try:
+        plural = gettext.c2py(named[1])
+        return plural if all(isinstance(plural(number), int) for number in (1, MANY)) else None
+    except (ValueError, ArithmeticError, RecursionError):
+        return None
+
+
+def _texts(entry: Any, plural: Plural | None) -> list[tuple[str, str]]:
     """What is said with which translation, in one entry."""
     if not entry.msgid_plural:
         return [(entry.msgid, entry.msgstr)]
-    forms = [text for _, text in sorted(entry.msgstr_plural.items())] or [""]
+    forms = dict(sorted(entry.msgstr_plural.items())) or {0: ""}
+    one, many = (plural(1), plural(MANY)) if plural else (0, 0)
+    if one == many or not {one, many} <= forms.keys():
+        one, many = min(forms), max(forms)
     # A language with one form uses it for any number, so it says what the plural says.
-    singular = [(entry.msgid, forms[0])] if len(forms) > 1 else []
-    return [*singular, (entry.msgid_plural, forms[-1])]
+    singular = [(entry.msgid, forms[one])] if len(forms) > 1 else []
+    return [*singular, (entry.msgid_plural, forms[many])]
 
 
 def _parse(path: Path) -> Any:

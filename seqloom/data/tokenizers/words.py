@@ -18,6 +18,7 @@ from seqloom.data.tokenizers.tokenizer import (
 )
 from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
 from seqloom.files import parse_json
+from seqloom.writing import MARKS
 
 FORMAT = "seqloom words"
 VERSION = 1
@@ -29,8 +30,6 @@ UNKNOWN = "⁇"
 
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 HIRAGANA, KATAKANA = "\u3041-\u309f", "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-# Vowel signs and accents, which Python does not count among the letters.
-MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u0963\u0966-\u109f\u1780-\u17d3"
 LETTER = rf"(?:[^\W\d_{HAN}{HIRAGANA}{KATAKANA}]|[{MARKS}])"
 TOKEN = re.compile(
     rf"""(?P<han>[{HAN}]+)

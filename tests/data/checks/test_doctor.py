@@ -17,6 +17,7 @@ from seqloom.data.checks import doctor as doctor_module
 from seqloom.data.checks.diagnosis import Diagnosis
 from seqloom.data.checks.doctor import check
 from seqloom.data.checks.findings import Severity
+from seqloom.data.checks.lines import letters_of
 from seqloom.data.checks.overlap import held_against
 from seqloom.data.checks.report import as_dict
 from seqloom.data.readers import Group, Options
@@ -269,3 +270,42 @@ def test_everything_planted_in_real_corpora_is_found(planting, shared_data, name
         assert scores["severity"] == "problem", kind
         assert scores["recall"] > 0.95, kind
         assert kind == "overlap" or scores["precision"] > 0.95, kind
+
+
+def test_what_a_format_leaves_out_is_no_fault_of_its_sides(tmp_path):
+    entries = [
+        f'msgid "{src}\\n"\nmsgstr "{tgt}\\n"\n' if row not in ROWS else f'msgid "{src}"\nmsgstr ""\n'
+        for row, (src, tgt) in enumerate(PAIRS)
+    ]
+    (tmp_path / "t.po").write_text("\n".join(entries), encoding="utf-8")
+    diagnosis = check([Group((tmp_path / "t.po",), Options("de", "en"))], processes=1)
+    assert diagnosis.rows["left_out"].tolist() == ROWS
+    assert {"one_sided", "empty", "line_separators"}.isdisjoint(severities(diagnosis))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Store at -5 °C", "Store at 5 °C", False),
+        ("1.5 A", "15 A", False),
+        ("1,000 dogs", "1000 dogs", True),
+        ("ข่าว", "ขาว", False),
+        ("काम", "कम", False),
+        ("Well-known: a DOG!", "well known a dog", True),
+        ("snake_case", "Snake case", True),
+    ],
+)
+def test_what_makes_texts_the_same(one, other, same):
+    assert (letters_of(one) == letters_of(other)) == same
+
+
+def test_of_a_text_that_is_dropped_no_copy_is_dropped_with_it(tmp_path):
+    pairs = [(f"{src}\u2028", tgt) if row == 3 else (src, tgt) for row, (src, tgt) in enumerate([*PAIRS, PAIRS[3]])]
+    diagnosis = checked(tmp_path, pairs)
+    assert diagnosis.rows["line_separators"].tolist() == [3]
+    assert "near_duplicates" not in diagnosis.rows or not len(diagnosis.rows["near_duplicates"])
+
+
+def test_a_region_does_not_hide_another_language(tmp_path):
+    diagnosis = checked(tmp_path, PAIRS, declared=("de-AT", "zh-CN"))
+    assert "other_language" in severities(diagnosis)

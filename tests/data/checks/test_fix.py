@@ -127,3 +127,18 @@ def test_a_clean_corpus_stays_as_it_is(tmp_path):
     assert (tmp_path / "clean" / "train.en").read_bytes() == tgt.read_bytes()
     assert (tmp_path / "clean" / LOG).read_bytes() == b""
     assert str(fixed) == f"200 pairs written to {tmp_path}/clean."
+
+
+def test_a_file_of_both_sides_that_is_out_of_step_is_not_written(tmp_path):
+    """Nobody but its owner can tell which sides belong together."""
+    pairs = sentences(4000)
+    slipped = [*(tgt for _, tgt in pairs[:2000]), *(tgt for _, tgt in pairs[2001:]), pairs[2000][1]]
+    rows = "".join(f"{src}\t{tgt}\n" for (src, _), tgt in zip(pairs, slipped, strict=True))
+    (tmp_path / "pairs.tsv").write_text(rows, encoding="utf-8")
+    diagnosis = check([Group((tmp_path / "pairs.tsv",), Options("de", "en"))], processes=1)
+    assert [each.shift for each in diagnosis.misalignments][:1] == [1]
+    with pytest.raises(
+        UserError, match=r"pairs\.tsv:(19[89]\d|20[01]\d): from here on the two sides of the file are out"
+    ):
+        write_fixed(diagnosis, tmp_path / "clean")
+    assert not (tmp_path / "clean").exists()
