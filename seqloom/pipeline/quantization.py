@@ -55,8 +55,19 @@ class Proof:
 
     @property
     def accepted(self) -> bool:
-        """Whether it loses no more than is allowed, of something that could be lost."""
-        return self.plain.bleu > 0 and self.plain.bleu - self.quantized.bleu <= self.most_bleu
+        """Whether it loses no more than is allowed."""
+        return self.lost <= self.most_bleu
+
+    @property
+    def judge(self) -> str:
+        """BLEU; chrF++ where BLEU is 0 in float32 already, as of sentences of fewer than four words."""
+        return "BLEU" if self.plain.bleu else "chrF++"
+
+    @property
+    def lost(self) -> float:
+        """Points of the judge."""
+        plain, quantized = self.plain, self.quantized
+        return plain.bleu - quantized.bleu if self.judge == "BLEU" else plain.chrf - quantized.chrf
 
     def as_dict(self) -> dict[str, Any]:
         """What is kept beside the export, and printed by ``--json``."""
@@ -153,15 +164,10 @@ def require_type(variant: str) -> None:
 
 
 def require_accepted(proof: Proof) -> None:
-    """UserError if it costs too much, or nobody can tell."""
-    if not proof.plain.bleu:
-        raise UserError(
-            f"BLEU is 0 on {proof.source} in float32 already, which proves nothing of {proof.variant}; it is not kept. "
-            f"Give sentences of four words or more, and a model that translates them"
-        )
+    """UserError if it costs too much."""
     if not proof.accepted:
         raise UserError(
-            f"{proof.variant} costs {proof.plain.bleu - proof.quantized.bleu:.3f} BLEU on {proof.source}, "
+            f"{proof.variant} costs {proof.lost:.3f} {proof.judge} on {proof.source}, "
             f"more than {proof.most_bleu:g}; it is not kept. Raise --max-loss to allow that"
         )
 

@@ -69,6 +69,7 @@ def test_a_recipe_is_measured(seqloom: Any, toy_settings: dict[str, Any], tempor
 def test_a_run_is_only_read(seqloom: Any, toy_run: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(toy_run)
     monkeypatch.setattr(allocator, "in_use", lambda: "glibc")
+    monkeypatch.setattr(allocator, "find", lambda: None)
     result = seqloom("bench", "train", toy_run, "--seconds=0.2", "--threads=1", "--precision=bfloat16")
     assert result.status == 0, result.err
     lines = result.out.splitlines()

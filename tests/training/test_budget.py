@@ -185,16 +185,17 @@ def test_a_model_that_was_validated_after_the_last_checkpoint_is_not_forgotten(
     clocked: tuple[Path, float], tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = shutil.copytree(clocked[0], tmp_path / "run")
-    model = json.loads((folder / "model" / "config.json").read_text(encoding="utf-8"))
-    for path in checkpoints(folder / "checkpoints"):
-        if step_of(path) >= model["training"]["steps"]:
-            shutil.rmtree(path)
-    assert checkpoints(folder / "checkpoints")
+    last, about = checkpoints(folder / "checkpoints")[-1], folder / "model" / "config.json"
+    state, model = (json.loads(path.read_text(encoding="utf-8")) for path in (last / "state.json", about))
+    state |= {"finished": False, "best": 1.0, "best_step": 1}
+    (last / "state.json").write_text(json.dumps(state), encoding="utf-8")
     known: list[float] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "run", lambda trainer: known.append(trainer.progress.best))
+    monkeypatch.setattr(Trainer, "run", lambda trainer: known.append(trainer.progress.best))
+    for later in (0, 1):
+        model["training"]["steps"] = state["step"] + later
+        about.write_text(json.dumps(model), encoding="utf-8")
         run(folder, without_length(toy_settings), training__budget="6s")
-    assert known == [model["scores"]["valid"]["bleu"]]
+    assert known == [1.0, model["scores"]["valid"]["bleu"]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
