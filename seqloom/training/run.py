@@ -265,19 +265,20 @@ class _Life:
         return path, {**state, **best}
 
     def _best_since(self, state: dict[str, Any]) -> dict[str, Any]:
-        """What a run by the clock has validated after its last checkpoint and will not do again, if it was the best.
+        """What a run by the clock knows of its best model, which may be of after its last checkpoint.
 
-        By steps the same model comes again.
+        It will not be validated at those steps again; by steps the same model comes once more.
 
         Raises:
             ModelFolderError: if there is no model, or it is not whole.
         """
         model = read_model(self.folder / MODEL)
         with whole(model.path / "config.json"):
-            made, scores = model.config["training"]["steps"], model.config["scores"]["valid"]
-            if state["timeline"]["validations"] is None or made <= state["step"]:
+            if state["timeline"]["validations"] is None:
                 return {}
-            return {"best": scores[self.task_class.best_by], "best_loss": scores["valid_loss"], "best_step": made}
+            made, scores = model.config["training"]["steps"], model.config["scores"]["valid"]
+            best, loss = float(scores[self.task_class.best_by]), float(scores["valid_loss"])
+            return {"best": best, "best_loss": loss, "best_step": int(made)}
 
     def _continued(self, found: Found, before: dict[str, Any], length: dict[str, Any]) -> Found | None:
         """The checkpoint to go on from; None if the run is finished."""

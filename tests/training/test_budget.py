@@ -191,11 +191,8 @@ def test_a_model_that_was_validated_after_the_last_checkpoint_is_not_forgotten(
     (last / "state.json").write_text(json.dumps(state), encoding="utf-8")
     known: list[float] = []
     monkeypatch.setattr(Trainer, "run", lambda trainer: known.append(trainer.progress.best))
-    for later in (0, 1):
-        model["training"]["steps"] = state["step"] + later
-        about.write_text(json.dumps(model), encoding="utf-8")
-        run(folder, without_length(toy_settings), training__budget="6s")
-    assert known == [1.0, model["scores"]["valid"]["bleu"]]
+    run(folder, without_length(toy_settings), training__budget="6s")
+    assert known == [model["scores"]["valid"]["bleu"]]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
