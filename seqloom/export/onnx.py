@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqloom.data.tokenizers import BOS, EOS, PAD
+from seqloom.data.tokenizers import BOS, EOS, PAD, SentencePiece
 from seqloom.export.transformer import transformer_of
 from seqloom.files import new_folder
 from seqloom.models.encoder_decoder import EncoderDecoder
@@ -77,7 +77,8 @@ def write_onnx(model: SequenceToSequence, setup: TranslatorSetup, out: Path) -> 
             "max_length": setup.decoding.max_length,
         }
         (new / "generation.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        (new / "README.md").write_text(README, encoding="utf-8")
+        pieces = isinstance(setup.src_tokenizer, SentencePiece) and isinstance(setup.tgt_tokenizer, SentencePiece)
+        (new / "README.md").write_text(README + (SCRIPT if pieces else WORDS), encoding="utf-8")
 
 
 def _write_graphs(model: EncoderDecoder, folder: Path) -> None:
@@ -137,8 +138,15 @@ def _export(
 
 README = """# A translator as ONNX
 
-`encoder.onnx` reads sources once; `decoder_step.onnx` takes a step. Needs `pip install onnxruntime sentencepiece`.
-Run in this folder, this translates one line by greedy search:
+`encoder.onnx` reads sources once; `decoder_step.onnx` takes a step.
+"""
+
+WORDS = """
+The vocabulary is a list of words in JSON, `src.model`: texts have to be cut into these first.
+"""
+
+SCRIPT = """
+With `pip install onnxruntime sentencepiece`, run in this folder, this translates one line by greedy search:
 
 ```python
 import json, unicodedata, numpy as np, onnxruntime, sentencepiece

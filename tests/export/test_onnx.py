@@ -36,6 +36,7 @@ from tests.export.test_ctranslate2 import made, sentences
 def test_every_step_has_the_models_logits(settings: dict[str, Any], tmp_path: Path) -> None:
     model, setup = made(settings)
     write_onnx(model, setup, tmp_path / "out")
+    assert "cut into these first" in (tmp_path / "out" / "README.md").read_text()  # of words, not SentencePiece's
     encoder, decoder = (
         onnxruntime.InferenceSession(tmp_path / "out" / f"{name}.onnx") for name in ("encoder", "decoder_step")
     )
