@@ -57,7 +57,7 @@ def attend(
         if bias is not None:
             seen = (bias if mask is None else bias.masked_fill(~mask, -math.inf)).to(q.dtype)
         return scaled_dot_product_attention(q, k, v, seen, drop, scale=scale, enable_gqa=q.size(1) != k.size(1))
-    if k.size(2) < FEWEST_KEYS and not for_others:  # a graph is one for all numbers of keys
+    if not for_others and k.size(2) < FEWEST_KEYS:  # a graph is one for all numbers of keys, and asks for none
         k, v, mask, bias = _with_unseen_keys(k, v, mask, bias)
     weights = dropout(attention_weights(q, k, mask, bias, scale), drop)
     return (weights.view(*_grouped(q, k), k.size(2)) @ v).view(q.shape)
