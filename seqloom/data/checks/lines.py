@@ -64,7 +64,8 @@ MARKUP = re.compile(
 
 WWW = re.compile(r"www\.")
 WORD = re.compile(r"\w+")
-NO_LETTERS = re.compile(rf"(?:[^\w{MARKS}]|_)+")
+NO_LETTERS, NO_ASCII_LETTERS = re.compile(rf"[^\w{MARKS}]+|_+"), re.compile(r"[\W_]+", re.ASCII)
+DIGIT = re.compile(r"\d")
 IN_NUMBERS = re.compile(r"(?<=\d)[.,](?=\d)(?!\d{3}(?!\d))|(?<!\S)[-\u2212](?=\d)")
 """A decimal point and a sign, without which a number is another one."""
 KEPT = "\u02d1"
@@ -224,7 +225,10 @@ def letters_of(text: str) -> str:
     """Its letters and digits alone, in one case and width, with what makes a number another one."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return NO_LETTERS.sub("", IN_NUMBERS.sub(KEPT, text.casefold()))
+    text = text.casefold()
+    if DIGIT.search(text):
+        text = IN_NUMBERS.sub(KEPT, text)
+    return (NO_ASCII_LETTERS if text.isascii() else NO_LETTERS).sub("", text)
 
 
 def key_of(text: str) -> int:
