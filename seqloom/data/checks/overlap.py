@@ -19,10 +19,8 @@ TOGETHER = 10_000
 class HeldAgainst:
     """Lines of one file, or one side of it, compared by their letters and digits alone."""
 
-    def __init__(self, name: str, numbered: Iterable[tuple[int, str]], sides: Sequence[int] = (0, 1)) -> None:
+    def __init__(self, name: str, numbered: Iterable[tuple[int, str]]) -> None:
         self.name = name
-        self.sides = sides
-        """What it is compared with: source, target, or both."""
         lines, keys, sentences = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)], [np.zeros(0, bool)]
         iterator = iter(numbered)
         while read := list(islice(iterator, TOGETHER)):

@@ -119,8 +119,6 @@ class Record:
         found = np.zeros(len(keys), bool)
         for number, held in enumerate(self.against):
             for side, column in enumerate((SRC, TGT)):
-                if side not in held.sides:
-                    continue
                 lines = held.find(keys[:, column])
                 found |= lines > 0
                 for row in np.flatnonzero(lines)[: MOST_EXAMPLES - len(self.overlaps[number])].tolist():

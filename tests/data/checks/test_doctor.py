@@ -309,3 +309,10 @@ def test_of_a_text_that_is_dropped_no_copy_is_dropped_with_it(tmp_path):
 def test_a_region_does_not_hide_another_language(tmp_path):
     diagnosis = checked(tmp_path, PAIRS, declared=("de-AT", "zh-CN"))
     assert "other_language" in severities(diagnosis)
+
+
+def test_a_test_set_the_other_way_round_is_found(tmp_path):
+    rows = "".join(f"{tgt}\t{src}\n" for src, tgt in PAIRS[:7])
+    (tmp_path / "test.tsv").write_text(rows, encoding="utf-8")
+    found = set(checked(tmp_path, PAIRS, "test.tsv").rows["overlap"].tolist())
+    assert set(range(7)) <= found

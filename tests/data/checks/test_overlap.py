@@ -19,7 +19,7 @@ def test_a_plain_file_is_compared_with_both_sides(tmp_path):
     path = tmp_path / "test.en"
     path.write_text("One line.\n\nTwo lines.\none LINE\n", encoding="utf-8")
     (held,) = held_against([path])
-    assert (held.size, held.sides, held.found) == (3, (0, 1), 0)
+    assert (held.size, held.found) == (3, 0)
     assert held.find(keys_of(["other", "one line", "", "two lines"])).tolist() == [0, 1, 0, 3]
     assert held.found == 3  # the same line twice is two lines of the test
     held.find(keys_of(["ONE LINE"]))
@@ -32,7 +32,6 @@ def test_a_plain_file_is_compared_with_both_sides(tmp_path):
 def test_a_file_of_both_sides_is_two(tmp_path, name, content):
     (tmp_path / name).write_text(content, encoding="utf-8")
     src, tgt = held_against([tmp_path / name])
-    assert (list(src.sides), list(tgt.sides)) == ([0, 1], [0, 1])  # the corpus may be the other way round
     assert src.find(keys_of(["zwei", "two"])).tolist() == [2, 0]
     assert tgt.find(keys_of(["zwei", "two"])).tolist() == [0, 2]
 
