@@ -35,7 +35,7 @@ def smoothed_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0
     return -(1 - smoothing) * picked - smoothing * log_probs.mean(-1).sum()
 
 
-def _log_probabilities(logits: Tensor, targets: Tensor, probabilities: Tensor, others: Tensor) -> Tensor:
+def log_probabilities(logits: Tensor, targets: Tensor, probabilities: Tensor, others: Tensor) -> Tensor:
     """log softmax at the targets [N], from the softmax that is there already.
 
     Near 1 a bfloat16 is a multiple of 1/256; there, what is left for the others says it exactly. And
@@ -86,7 +86,7 @@ class _ProjectionLoss(torch.autograd.Function):
             probabilities = grad[at_target]
             grad[at_target] = 0
             others = grad[: len(y)].sum(-1).to(exact)
-            log_probs = _log_probabilities(logits[: len(y)], y, probabilities, others)
+            log_probs = log_probabilities(logits[: len(y)], y, probabilities, others)
             normalizer = logits[at_target].to(exact) - log_probs
             all_log_probs = (h[: len(y)].to(exact) @ weight_sum - vocab * normalizer).sum()
             total -= (1 - smoothing) * log_probs.sum() + uniform * all_log_probs

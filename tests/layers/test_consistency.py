@@ -18,7 +18,7 @@ def leaves(n: int = 13, d: int = 7, v: int = 11) -> tuple[torch.Tensor, ...]:
 def test_loss_and_gradients_are_those_of_the_definition(
     smoothing: float, weight: float, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqloom.layers.consistency.CHUNK", chunk)
+    monkeypatch.setattr("seqloom.layers.projection.CHUNK", chunk)
     fused, plain = leaves(), leaves()
     a, b, output, targets = fused
     loss = projection_consistency(a, b, output, targets, smoothing, weight)
