@@ -18,6 +18,7 @@ from seqloom.config import (
     TrainingConfig,
     load_config,
     recipe_text,
+    section_settings,
 )
 from seqloom.errors import ConfigError
 
@@ -86,6 +87,32 @@ def test_a_setting_is_toml_or_bare_text(setting, value):
     assert getattr(getattr(config, section), key) == value
 
 
+def test_a_later_source_says_how_long_it_is(tmp_path):
+    path = recipe(tmp_path, '[training]\nbudget = "20m"\nseed = 7\n')
+
+    def lengths(**given):
+        training = load_config(Root, recipe=path, **given).training
+        assert training.seed == 7
+        return training.budget, training.epochs, training.steps
+
+    assert lengths() == (1200, None, None)
+    assert lengths(settings=["training.epochs=3"]) == (None, 3, None)
+    assert lengths(settings=["training.epochs=3"], flags={"training.steps": 11}) == (None, None, 11)
+    assert lengths(settings=["training.seed=7"], flags={"training.steps": None}) == (1200, None, None)
+    (said,) = mistakes("training.epochs=3", "training.steps=11")
+    assert said == "--set: [training] steps and epochs each say how long the run is to be; give one of them"
+
+
+def test_one_section_takes_only_its_own_settings():
+    assert section_settings("decoding", DecodingConfig, ["decoding.beam=3"]) == {"beam": 3}
+    with pytest.raises(ConfigError) as error:
+        section_settings("decoding", DecodingConfig, ["decoding.n_best=3", "decoding.baem=3", "model.norm=post"])
+    found = str(error.value).split("\n")
+    assert found[0].startswith("--set: 'n_best' is no key of [decoding]; ")
+    assert found[1] == "--set: 'baem' is no key of [decoding]; did you mean 'beam'?"
+    assert found[2] == "--set model.norm: only settings of [decoding] can be changed here"
+
+
 def test_all_mistakes_come_in_one_report(tmp_path):
     path = recipe(
         tmp_path,
@@ -105,7 +132,7 @@ def test_all_mistakes_come_in_one_report(tmp_path):
             "--set nonsense: expected section.key=value, such as model.d_model=256",
             "--set: data.vocab_size is 'many', expected a whole number",
             "--set: data.tgt names the environment variable SEQLOOM_UNSET, which is not set; export it before starting",
-            "--seed: training.seed is -1, expected at least 0",
+            "training.seed is -1, expected at least 0",
         ]
     )
 
@@ -157,8 +184,8 @@ def test_a_setting_without_section_key_or_value(setting):
     assert mistakes(setting) == [f"--set {setting}: expected section.key=value, such as model.d_model=256"]
 
 
-def test_a_flag_is_named_as_it_was_typed():
-    assert mistakes(flags={"data.valid_share": 2}) == ["--valid-share: data.valid_share is 2, expected less than 0.5"]
+def test_a_flag_is_named_by_its_setting():
+    assert mistakes(flags={"data.valid_share": 2}) == ["data.valid_share is 2, expected less than 0.5"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def command(
     arrange(threads)
     vocabularies = [run / "data" / name for name in ("src.model", "tgt.model")]
     flags: dict[str, Any] = {
+        **dict.fromkeys(("data.src", "data.tgt", "data.valid_src", "data.valid_tgt"), ()),  # a recipe may have some
         "data.data": [str(distillation.path)],
         "data.valid_data": [str(distillation.valid_path)],
         "data.src_lang": teacher.languages[0],
@@ -82,8 +83,10 @@ def command(
         "training.budget": budget,
         "training.seed": seed,
     }
+    defaults = {"model.tied_embeddings": teacher.setup.model.tied_embeddings}  # what its vocabularies allow
+    how = {"recipe": config, "settings": set_ or (), "flags": flags, "defaults": defaults}
     try:
-        train_session(into, "translate", recipe=config, settings=set_ or (), flags=flags, started=started)
+        train_session(into, "translate", started=started, **how)
     except Stopped:
         typer.echo("Stopped and saved; the same command goes on from here.", err=True)
         raise typer.Exit(130) from None

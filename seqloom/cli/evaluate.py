@@ -96,13 +96,13 @@ def command(
         task = read_config(run)["task"]
         expected = "--src FILE and --ref FILE" if task == "translate" else "--data FILE"
         raise UserError(f"{run}: is a model for the task {task!r}; expected {expected} to score it on")
-    from seqloom.config import section_settings
+    from seqloom.config import DecodingConfig, section_settings
     from seqloom.pipeline.evaluation import evaluate
 
     translator = open_translator([run, *(ensemble or [])], device, engine, threads, shortlist).towards(
         src_lang, tgt_lang
     )
-    decoding = section_settings("decoding", set_ or ())
+    decoding = section_settings("decoding", DecodingConfig, set_ or ())
     decoding |= {key: value for key, value in (("beam", beam), ("length_penalty", length_penalty)) if value is not None}
     if output and not output.parent.is_dir():
         raise UserError(f"{output}: there is no folder {output.parent} to write to; make it first")

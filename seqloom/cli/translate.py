@@ -118,7 +118,7 @@ def command(
 
     An empty line stays empty; a long one is cut into sentences and put together again.
     """
-    from seqloom.config import section_settings
+    from seqloom.config import DecodingConfig, section_settings
     from seqloom.data.readers import read_lines
     from seqloom.errors import UserError
 
@@ -141,7 +141,7 @@ def command(
         "diversity": diversity,
         "mbr": mbr and mbr.value,
     }
-    decoding = section_settings("decoding", set_ or ())
+    decoding = section_settings("decoding", DecodingConfig, set_ or ())
     decoding |= {key: value for key, value in flags.items() if value is not None}
     starts = read_lines(prefixes) if prefixes else prefix
     out = sys.stdout.buffer

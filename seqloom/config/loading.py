@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -57,21 +57,24 @@ def load_config(
         (_read_flags(defaults or {}), "the plan"),
         (_read_recipe(recipe, mistakes), str(recipe)),
         (_read_settings(settings, mistakes), "--set"),
-        (_read_flags(flags or {}), "--{key}"),
+        (_read_flags(flags or {}), ""),
     ]
     values: dict[str, dict[str, Any]] = {}
     origin: dict[str, str] = {}
     kinds = {section: table["kind"] for source, _ in sources for section, table in source.items() if "kind" in table}
     for source, label in sources:
         for section, table in source.items():
-            for key, value in _section(cls, section, kinds.get(section)).spelt_out(table).items():
-                where = origin[f"{section}.{key}"] = label.replace("{key}", shown(key).replace("_", "-"))
+            kind = _section(cls, section, kinds.get(section))
+            for key in kind.ALTERNATIVES if any(key in table for key in kind.ALTERNATIVES) else ():
+                values.get(section, {}).pop(key, None)
+            for key, value in kind.spelt_out(table).items():
+                origin[f"{section}.{key}"] = where = f"{label}: " if label else ""
                 origin.setdefault(section, where)
                 try:
                     values.setdefault(section, {})[key] = _expand(value)
                 except KeyError as unset:
                     mistakes.append(
-                        f"{where}: {section}.{shown(key)} names the environment variable {shown(unset.args[0])}, "
+                        f"{where}{section}.{shown(key)} names the environment variable {shown(unset.args[0])}, "
                         f"which is not set; export it before starting"
                     )
     try:
@@ -120,14 +123,18 @@ def _read_settings(settings: Iterable[str], mistakes: list[str]) -> dict[str, di
     return tables
 
 
-def section_settings(section: str, settings: Iterable[str]) -> dict[str, Any]:
-    """``section.key=value`` settings by key, where only one section can be changed.
+def section_settings(section: str, cls: type[Section], settings: Iterable[str]) -> dict[str, Any]:
+    """``section.key=value`` settings by key, where only one section, of the class ``cls``, can be changed.
 
     Raises:
         ConfigError: One line for each that is of another section, or is no setting.
     """
     mistakes: list[str] = []
     tables = _read_settings(settings, mistakes)
+    known = _keys(cls)
+    mistakes += [
+        f"--set: {_stranger(key, f'key of [{section}]', known)}" for key in tables.get(section, {}) if key not in known
+    ]
     mistakes += [
         f"--set {shown(other)}.{shown(key)}: only settings of [{section}] can be changed here"
         for other, table in tables.items()
@@ -194,14 +201,13 @@ def _describe(cls: type[Section], problem: Any, origin: Mapping[str, str], kinds
         kind, problem = "literal_error", {**problem, "input": kinds[location[0]]}
         context = {"expected": context["expected_tags"].replace(", ", " or ")}
     name = ".".join(location[:2])
-    where = f"{origin[name]}: " if name in origin else ""
+    where = origin.get(name, "")
     if kind == "extra_forbidden":
         known = _keys(cls if len(location) == 1 else _section(cls, location[0], kinds.get(location[0])))
         what = "section" if len(location) == 1 else f"key of [{location[0]}]{of_kind}"
-        hint = _hint(location[-1], known) or f"known are {', '.join(known)}"
-        if others := [each for each in variants if len(location) > 1 and location[-1] in _keys(each)]:
-            hint = f"it is one with kind = {others[0].model_fields['kind'].default!r}"
-        return f"{where}'{shown(location[-1])}' is no {what}; {hint}"
+        others = [each for each in variants if len(location) > 1 and location[-1] in _keys(each)]
+        hint = f"it is one with kind = {others[0].model_fields['kind'].default!r}" if others else ""
+        return where + _stranger(location[-1], what, known, hint)
     if kind == "value_error":
         return f"{where}[{name}] {shown(context['error'], 300)}"
     if kind == "literal_error":
@@ -218,6 +224,11 @@ def _once_each(sentences: Iterable[str]) -> list[str]:
         said, _, right = sentence.partition(", expected ")
         expected.setdefault(said, {})[right] = None
     return [f"{said}, expected {' or '.join(rights)}" if all(rights) else said for said, rights in expected.items()]
+
+
+def _stranger(word: str, what: str, known: Sequence[str], hint: str = "") -> str:
+    """That a word is none of those known."""
+    return f"'{shown(word)}' is no {what}; {hint or _hint(word, known) or 'known are ' + ', '.join(known)}"
 
 
 def _hint(word: Any, known: Iterable[str]) -> str:

@@ -18,6 +18,8 @@ class Section(BaseModel):
     """Keys that may be other ones when a run is gone on with."""
     EARLIER_DEFAULTS: ClassVar[Mapping[str, Any]] = {}
     """What a key's default was in an earlier version, where that is no reason not to go on with a run."""
+    ALTERNATIVES: ClassVar[tuple[str, ...]] = ()
+    """Keys that say the same in several ways: who gives one takes back what was said before by another."""
     SHORTHANDS: ClassVar[tuple[str, ...]] = ()
     """Keys that may be given and stand for others."""
 

@@ -20,7 +20,8 @@ CheckpointEvery = Annotated[int, Field(ge=1, description="updates between two ch
 class TrainingConfig(Section):
     """How the weights are found."""
 
-    MAY_CHANGE: ClassVar[tuple[str, ...]] = ("steps", "epochs", "budget")
+    ALTERNATIVES: ClassVar[tuple[str, ...]] = ("steps", "epochs", "budget")
+    MAY_CHANGE: ClassVar[tuple[str, ...]] = ALTERNATIVES
     """A larger total."""
 
     steps: int | None = Field(None, ge=1, description="updates in all; without it, `epochs` decides")
@@ -97,6 +98,9 @@ class TrainingConfig(Section):
 
     @model_validator(mode="after")
     def _check_wholes(self) -> "TrainingConfig":
+        lengths = [key for key in self.ALTERNATIVES if getattr(self, key) is not None]
+        if len(lengths) > 1:
+            raise ValueError(f"{' and '.join(lengths)} each say how long the run is to be; give one of them")
         if self.compile == "on" and self.recompute:
             raise ValueError("compile = on and recompute exclude each other; leave one out")
         if self.compile == "on" and (self.workers or 1) > 1:

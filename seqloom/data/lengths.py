@@ -40,6 +40,10 @@ class LengthRatio(NamedTuple):
             raise ValueError("length_ratio")
         return cls(low, middle, high)
 
+    def after(self, earlier: "LengthRatio") -> "LengthRatio":
+        """That of a model which has learnt more pairs, and most of what it knows from ``earlier`` ones."""
+        return LengthRatio(min(self.low, earlier.low), earlier.middle, max(self.high, earlier.high))
+
     @property
     def least(self) -> float:
         """What is below is no translation: as far again beyond the quantile as that is from the middle."""

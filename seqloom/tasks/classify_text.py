@@ -55,7 +55,7 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
         model = about.model.model_dump(mode="json")
         settings: dict[str, Any] = {f"model.{key}": value for key, value in model.items()}
         settings["data.lowercase"] = about.reading.lowercase
-        settings["data.tokenizer_file"] = str((origin.path / TOKENIZER).resolve())
+        settings["data.tokenizer_file"] = [str((origin.path / TOKENIZER).resolve())]
         return Plan(settings, [f"vocabulary and sizes are those of {origin.path}"])
 
     def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:

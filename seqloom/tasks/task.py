@@ -176,6 +176,10 @@ class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
         """Settings that a run takes over from the trained model that it starts from."""
         return Plan()
 
+    def after(self, origin: Mapping[str, Any]) -> Self:
+        """The same task for a model that goes on from another, and still knows what it did: its config.json."""
+        return self
+
     @abstractmethod
     def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
         """Copies the weights of a trained model into ``model``, and says exactly which."""

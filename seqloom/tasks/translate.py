@@ -90,11 +90,12 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
                 )
         _require_memory(config.model)
         prepared = prepare_pairs(data, folder, say)
-        sizes = prepared.src_tokenizer.vocab_size, prepared.tgt_tokenizer.vocab_size
-        if tied in ("all", "inputs") and sizes[0] != sizes[1]:
+        src, tgt = (each.pieces(range(each.vocab_size)) for each in (prepared.src_tokenizer, prepared.tgt_tokenizer))
+        if tied in ("all", "inputs") and src != tgt:
             raise ConfigError(
-                f"model.tied_embeddings = {tied!r} needs vocabularies of one size, and those of data.tokenizer_file "
-                f"have {sizes[0]:,} and {sizes[1]:,} pieces; set it to {'output' if tied == 'all' else 'none'!r}"
+                f"model.tied_embeddings = {tied!r} needs the same pieces on both sides, and those of "
+                f"data.tokenizer_file differ ({len(src):,} and {len(tgt):,}); "
+                f"set it to {'output' if tied == 'all' else 'none'!r}"
             )
         setup = TranslatorSetup(
             config.model,
@@ -140,8 +141,15 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
             "training.learning_rate": FINE_TUNING_RATE,
             "training.warmup": 50,
             **{f"model.{key}": value for key, value in model.items()},
+            **{f"decoding.{key}": value for key, value in about.decoding.model_dump(mode="json").items()},
         }
         return Plan(settings, [f"vocabulary and sizes are those of {origin.path}"])
+
+    def after(self, origin: Mapping[str, Any]) -> "Translate":
+        """Sentences as long as it has learnt before are no reason to cut them now."""
+        longest = max(self.setup.longest_source, origin["longest_source"])
+        ratio = self.setup.length_ratio.after(LengthRatio.read(origin.get("length_ratio")))
+        return type(self)(replace(self.setup, longest_source=longest, length_ratio=ratio), self._prepared, self.config)
 
     def adopt(self, model: nn.Module, origin: ModelFolder, say: Say) -> None:
         about = TranslatorSetup.from_folder(origin)

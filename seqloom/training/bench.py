@@ -18,7 +18,7 @@ from seqloom.training.log import Display, clock
 from seqloom.training.measuring import Speed, measure_speed
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed, name_of
-from seqloom.training.run_folder import read_run
+from seqloom.training.run_folder import kept_vocabulary, read_run
 from seqloom.training.session import default_display, task_named
 
 SHARES = {
@@ -129,7 +129,7 @@ def bench_session(
     def configured(defaults: Mapping[str, Any]) -> Any:
         return load_config(task_class.Config, recipe=recipe, settings=given, flags=flags, defaults=defaults)
 
-    config = configured(_settings_of(earlier["config"]) if earlier else {})
+    config = configured(_settings_of(run, earlier) if run and earlier else {})
     if config.training.init_from and not earlier:
         config = configured(task_class.plan_start(read_model(Path(config.training.init_from))).settings)
     if config.training.budget and not earlier:
@@ -182,6 +182,7 @@ def _speeds(
             break
 
 
-def _settings_of(config: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _settings_of(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a run as settings by ``section.key``."""
-    return {f"{section}.{key}": value for section, table in config.items() for key, value in table.items()}
+    settings = {f"{section}.{key}": value for section, table in about["config"].items() for key, value in table.items()}
+    return settings | kept_vocabulary(run, about["plan"]["settings"])

@@ -10,7 +10,8 @@ FIRST_VALIDATION = 0.2
 """The progress at which the first one comes; it shows what one costs."""
 
 CLOSING = 2
-"""Validations after the last step: of its weights, and of their mean over the last checkpoints."""
+"""Validations after the last step: of its weights, and of their mean over the last checkpoints; a running mean is one
+more."""
 
 RECENT = 100
 """Steps whose mean length predicts the next ones."""
@@ -24,6 +25,7 @@ class Budget:
     """In all, of the time that the run is up: preparing, training, scoring, saving."""
     step_seconds: float
     """What a step took in a trial or in the life before, until there are real ones."""
+    closing: int = CLOSING
     validation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -39,7 +41,7 @@ class Budget:
     def last_step(self, step: int, spent: float, progress: float, checkpoints: int) -> int:
         """Where the run will end, with ``checkpoints`` still to come over the whole of it."""
         validation = self.validation_seconds or VALIDATION_SHARE * FIRST_VALIDATION * self.seconds
-        left = self.seconds - spent - CLOSING * (validation + self.checkpoint_seconds)
+        left = self.seconds - spent - self.closing * (validation + self.checkpoint_seconds)
         left -= (1 - progress) * checkpoints * self.checkpoint_seconds
         left -= int(max(0.0, left) * VALIDATION_SHARE / validation) * validation
         return step + max(0, round(left / self.pace))

@@ -27,14 +27,14 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     with _telling_of_the_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with _locked(folder):
+        with _locked(folder):
+            try:
                 for left in (*folder.glob("*model.new-*"), *folder.glob("*model.old-*")):
                     shutil.rmtree(left, ignore_errors=True)
                 yield
-        finally:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()  # nothing came of it
+            finally:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()  # nothing came of it
 
 
 @contextmanager

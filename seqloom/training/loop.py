@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -133,8 +134,6 @@ class Trainer:
             self.model.to(device)
         parted = workers > 1 or (processes.count > 1 and device.type == "cpu")
         team = Workers(self.model, workers, processes) if parted else None
-        if device.type == "cuda":
-            torch.cuda.manual_seed(config.seed + processes.rank)  # of dropout
         self.updates = Updates(task, config, self.model, device, dtype, team)
         self.mean = RunningMean(self.model, config.ema) if config.ema else None
         self.batches = task.training_batches()
@@ -243,6 +242,9 @@ class Trainer:
     def _update(self, stream: Iterator[Any], meter: Meter) -> None:
         """One update from ``accumulate`` batches, weighted by their real target tokens."""
         learnt = []
+        if self.device.type == "cuda":  # dropout draws there, and goes on in a resumed run as if it had not stopped
+            seeds = np.random.SeedSequence([self.config.seed, self.processes.rank, self.progress.step])
+            torch.cuda.manual_seed(int(seeds.generate_state(1)[0]))
         for _ in range(self.config.accumulate):
             begun = time.perf_counter()
             batch = next(stream)

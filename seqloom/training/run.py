@@ -17,7 +17,7 @@ from seqloom.errors import ConfigError, ModelFolderError, RunError, shown
 from seqloom.tasks.folder import MODEL, ModelFolder, read_model, whole
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
-from seqloom.training.budget import Budget
+from seqloom.training.budget import CLOSING, Budget
 from seqloom.training.checkpoint import latest_whole, path_of, read_state
 from seqloom.training.distributed import Processes, joined
 from seqloom.training.keeping import alone_in
@@ -26,6 +26,9 @@ from seqloom.training.loop import CHECKPOINTS, Trainer
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed
 from seqloom.training.run_folder import (
+    keep_origin,
+    kept_origin,
+    kept_vocabulary,
     read_plan,
     read_run,
     require_no_links,
@@ -37,8 +40,8 @@ from seqloom.training.run_folder import (
 from seqloom.training.sharding import require_support
 from seqloom.training.timeline import Timeline
 
-LENGTHS = ("steps", "epochs", "budget", "replay")
-"""Settings that say how long a run is."""
+LENGTHS = ("replay", "budget", "steps", "epochs")
+"""Settings that say how long a run is; the first that is given."""
 
 PASSES, FEWEST_STEPS = 20, 1_000
 """Of a run whose length is not given: fewer updates teach no model anything, however small the corpus."""
@@ -99,6 +102,8 @@ class _Life:
         if self.processes.count > 1 and config.training.shard:
             require_support()
         replayed = read_plan(config.training) if config.training.replay else None
+        if replayed and earlier is None:
+            config = self._planned_config(replayed["settings"])
         if earlier is not None:
             require_same(self.folder, earlier, self.task_class, config)
             if found and earlier["data_key"] != self.task_class.data_key(config):
@@ -118,14 +123,18 @@ class _Life:
             if found is None:
                 self.processes.tell({"finished": True})
                 return
+        data_key = self.task_class.data_key(config)
+        if replayed and replayed.get("data_key", data_key) != data_key:  # an earlier program wrote none
+            raise RunError(f"{config.training.replay}: is the plan of a run with other data; give the same files")
         about |= {
             "config": config.model_dump(mode="json"),
-            "data_key": self.task_class.data_key(config),
+            "data_key": data_key,
             "plan": dataclasses.asdict(plan),
             "length": length,
         }
         write_run(self.folder, about)
-        budget = Budget(config.training.budget, pace) if config.training.budget and not replayed else None
+        closing = CLOSING + bool(config.training.ema)
+        budget = Budget(config.training.budget, pace, closing) if config.training.budget and not replayed else None
         timeline = _timeline(length, found, replayed, budget)
         self.processes.tell(
             {
@@ -145,17 +154,19 @@ class _Life:
             trainer.run()
         finally:
             if timeline.validations is not None:
-                settings = plan.settings | {f"training.{key}": about[key] for key in ("precision", "workers")}
-                write_plan(self.folder, settings, timeline)
+                write_plan(self.folder, config, about, timeline)
 
     def _config(self, plan: Plan, earlier: dict[str, Any] | None) -> Any:
         """The settings of this life; the run is as long as it was unless another length is given."""
-        config = self.configured(plan.settings)
+        config = self._planned_config(plan.settings)
         if earlier is None or any(getattr(config.training, key) for key in LENGTHS):
             return config
         before = earlier["config"].get("training", {})
-        kept = {f"training.{key}": before[key] for key in LENGTHS if before.get(key)}
-        return self.configured({**plan.settings, **kept})
+        kept = [(f"training.{key}", before[key]) for key in LENGTHS if before.get(key)]
+        return self._planned_config({**plan.settings, **dict(kept[:1])})
+
+    def _planned_config(self, settings: Mapping[str, Any]) -> Any:
+        return self.configured({**settings, **kept_vocabulary(self.folder, settings)})
 
     def follow(self) -> None:
         """Takes part in what another process decides."""
@@ -163,8 +174,8 @@ class _Life:
         if news["finished"]:
             return
         about, found = news["about"], news["found"] and (Path(news["found"][0]), news["found"][1])
-        config = self.configured(about["plan"]["settings"])
-        task = self.task_class.prepare(config, self.folder / "data", self.display.say)
+        config = self._planned_config(about["plan"]["settings"])
+        task = self._task(config)
         origin = None if found else self._origin(config.training)
         self._trainer(task, config, about, found, Timeline(**news["timeline"]), origin).run()
 
@@ -199,9 +210,14 @@ class _Life:
         return trainer
 
     def _prepared(self, config: Any) -> Task:
-        task = self.task_class.prepare(config, self.folder / "data", self.display.say)
+        task = self._task(config)
         self.display.say(f"Run folder: {self.folder}")
         return task
+
+    def _task(self, config: Any) -> Task:
+        task = self.task_class.prepare(config, self.folder / "data", self.display.say)
+        origin = kept_origin(self.folder) if config.training.init_from else None
+        return task.after(origin) if origin else task
 
     def _trial(self, precision: str) -> Trial:
         return Trial(self.folder, self.device, getattr(torch, precision), self.display)
@@ -213,8 +229,8 @@ class _Life:
         planning = config.training.budget and not replayed
         plan = Plan(replayed["settings"], [f"as in {config.training.replay}"]) if replayed else Plan()
         plan += self.task_class.plan_data(config) if planning else Plan()
-        plan += self.task_class.plan_start(origin) if origin else Plan()
-        config = self.configured(plan.settings)
+        plan += keep_origin(self.folder, origin, self.task_class.plan_start(origin)) if origin else Plan()
+        config = self._planned_config(plan.settings)
         task = self._prepared(config)
         about: dict[str, Any] = {
             "task": task.name,
@@ -228,8 +244,8 @@ class _Life:
                 raise RunError(
                     f"the budget of {clock(config.training.budget)} was over when the data was prepared; give more time"
                 )
-            plan += trial.plan(task, lambda settings: self.configured({**plan.settings, **settings}), left)
-            config = self.configured(plan.settings)
+            plan += trial.plan(task, lambda settings: self._planned_config({**plan.settings, **settings}), left)
+            config = self._planned_config(plan.settings)
             task = task.reconfigured(config)
             for reason in plan.reasons:
                 self.display.say(f"Plan: {reason}.")
@@ -289,18 +305,18 @@ class _Life:
                 self.display.say(f"This run is finished ({steps}). Give more steps or time to continue it.")
                 return None
             return found
-        flat = path_of(path.parent, state["before_decay"])
-        if 0 < state["before_decay"] < state["step"] and flat.exists():
-            best = {key: state.get(key) for key in ("best", "best_loss", "best_step")}
-            path, state = flat, {**read_state(flat), **best}
-            self.display.say(f"Going back to step {state['step']:,}, where the rate began to fall, for a longer run.")
         spent = ("seconds", state["seconds"], clock) if "seconds" in length else ("steps", state["step"], "{:,}".format)
         unit, used, told = spent
-        if used > length[unit]:
+        if used >= length[unit]:
             raise RunError(
                 f"{self.folder}: has taken {told(used)} {'' if unit == 'seconds' else unit + ' '}already, more than "
                 f"the {told(length[unit])} asked for; give a larger {'--budget' if unit == 'seconds' else '--steps'}"
             )
+        flat = path_of(path.parent, state["before_decay"])
+        if 0 < state["before_decay"] < state["step"] and flat.exists():
+            best = {key: state.get(key) for key in ("best", "best_loss", "best_step")}
+            path, state = flat, {**read_state(flat), **best}
+            self.display.say(f"Going back to step {state['step']:,}, where the rate began to fall, for another end.")
         return path, {**state, "finished": False, "continued": True, "worse_validations": 0}
 
 
@@ -341,6 +357,7 @@ def _timeline(
     state = found[1]
     step, spent = state["step"], state["seconds"]
     timeline = Timeline(**state["timeline"])
+    timeline.validations = timeline.validations or []  # the clock decides about them from here on
     budget.step_seconds = state.get("step_seconds") or spent / max(1, step)
     if state.get("continued"):
         last = max(step + 1, budget.last_step(step, spent, spent / budget.seconds, CHECKPOINTS))

@@ -3,24 +3,31 @@
 run.json       settings, versions and the key of the data: what a resumed run must match
 plan.json      of a run by the clock: what was chosen and when it ended, to make it again by steps
 data/          the prepared corpus
+origin/        of a fine-tuning: config.json and the vocabulary of the model that it started from
 checkpoints/   see :mod:`seqloom.training.checkpoint`
 model/         the best model so far, whole at every moment
 previous-model/   the one that was the best before, for when that is damaged
 log.jsonl      one object a line           tensorboard/   the same as curves
 """
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from seqloom.config import Section, TrainingConfig
 from seqloom.errors import RunError, shown
 from seqloom.files import links_out, read_json, write_json
-from seqloom.tasks.folder import read_config
+from seqloom.tasks.folder import ModelFolder, read_config, whole
 from seqloom.tasks.plan import Plan
 from seqloom.tasks.task import Task
 from seqloom.training.timeline import Timeline
 
-BEFORE_THE_FIRST_STEP = {"data", "data.new", "run.json.new"}
+ORIGIN = "origin"
+VOCABULARY = "data.tokenizer_file"
+"""What a fine-tuning takes from its origin and needs again whenever it goes on."""
+
+BEFORE_THE_FIRST_STEP = {"data", "data.new", ORIGIN, "run.json.new"}
 """All that a run killed before its run.json was in place can have left."""
 
 PRECISIONS = ("float32", "bfloat16")
@@ -68,6 +75,34 @@ def write_run(folder: Path, about: dict[str, Any]) -> None:
     write_json(folder / "run.json", about)
 
 
+def keep_origin(folder: Path, origin: ModelFolder, plan: Plan) -> Plan:
+    """Copies what a fine-tuning needs of its origin, which may be moved or deleted; the plan then names the copies."""
+    kept = folder / ORIGIN
+    kept.mkdir(exist_ok=True)
+    write_json(kept / "config.json", origin.config)
+    paths = [Path(path) for path in plan.settings[VOCABULARY]]
+    for path in paths:
+        shutil.copyfile(path, kept / path.name)
+    return plan + Plan({VOCABULARY: [f"{ORIGIN}/{path.name}" for path in paths]})
+
+
+def kept_origin(folder: Path) -> dict[str, Any] | None:
+    """The origin's config.json; an earlier program kept none."""
+    path = folder / ORIGIN / "config.json"
+    if not path.is_file():
+        return None
+    with whole(path):
+        about: dict[str, Any] = read_json(path)
+        return about
+
+
+def kept_vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The setting that a plan has of it, if any, as of a run folder that may have been moved since."""
+    names = settings.get(VOCABULARY, ())
+    names = [names] if isinstance(names, str) else names
+    return {VOCABULARY: [str(folder / name) for name in names]} if names else {}
+
+
 def require_no_links(folder: Path) -> None:
     """RunError if a link in a run folder leads out of it: what the run writes or deletes would be elsewhere."""
     for link in links_out(folder):
@@ -82,8 +117,10 @@ def require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task], 
     if earlier["task"] != task_class.name:
         raise RunError(f"{folder}: is a run of the task {earlier['task']}, not {task_class.name}; give another folder")
     # A key that is newer than the run had its default's effect.
-    before = type(config).model_construct().model_dump(mode="json")
-    before = {name: {**before[name], **earlier["config"].get(name, {})} for name in before}
+    before = {
+        name: {**type(section).model_construct().model_dump(mode="json"), **earlier["config"].get(name, {})}
+        for name, section in config
+    }
     changed = [
         f"{name}.{key} was {before[name][key]!r} and is {value!r}"
         for name, section in config
@@ -116,9 +153,18 @@ def read_plan(training: TrainingConfig) -> dict[str, Any]:
     return plan
 
 
-def write_plan(folder: Path, settings: dict[str, Any], timeline: Timeline) -> None:
-    """Writes what :func:`read_plan` reads."""
-    write_json(folder / "plan.json", {"settings": settings, "timeline": timeline.as_dict()})
+def write_plan(folder: Path, config: Section, about: dict[str, Any], timeline: Timeline) -> None:
+    """Writes what :func:`read_plan` reads: all settings but the files, whoever chose them."""
+    settings = {
+        f"{name}.{key}": value
+        for name, section in config
+        for key, value in section.model_dump(
+            mode="json", exclude={*section.FILES, *section.ALTERNATIVES, "replay"}
+        ).items()
+    }
+    settings |= {f"training.{key}": about[key] for key in ("precision", "workers")}
+    plan = {"settings": settings, "data_key": about["data_key"], "timeline": timeline.as_dict()}
+    write_json(folder / "plan.json", plan)
 
 
 def summary(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From names and flags to a run: what the command line and the Python function share."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def train_session(
     recipe: Path | None = None,
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     device: str = "cpu",
     display: Display | None = None,
     repeat: int = 1,
@@ -39,27 +41,46 @@ def train_session(
     """Builds the config and starts, resumes or continues the run in ``folder``.
 
     Args:
+        defaults: what is better here than the defaults of the sections.
         repeat: how many such runs to make, each with a seed of its own, in folders in ``folder``.
         started: ``time.perf_counter()`` when a budget began, if that was before now.
     """
     task_class = task_named(task)
+
+    def configured(planned: Mapping[str, Any]) -> Any:
+        better = {**(defaults or {}), **planned}
+        return load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags, defaults=better)
+
     if repeat > 1:
-        config: Any = load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags)
-        seeds = range(config.training.seed, config.training.seed + repeat)
 
         def train_seed(run: Path, seed: int) -> dict[str, Any]:
             own = {**(flags or {}), "training.seed": seed}
-            return train_session(run, task, recipe=recipe, settings=settings, flags=own, device=device, display=display)
+            return train_session(
+                run,
+                task,
+                recipe=recipe,
+                settings=settings,
+                flags=own,
+                defaults=defaults,
+                device=device,
+                display=display,
+            )
 
-        return train_repeatedly(train_seed, folder, seeds)
-
-    def configured(defaults: Mapping[str, Any]) -> Any:
-        return load_config(task_class.Config, recipe=recipe, settings=settings, flags=flags, defaults=defaults)
+        first = configured({}).training.seed
+        return train_repeatedly(train_seed, folder, range(first, first + repeat))
 
     return train(task_class, configured, folder, device_named(device), display or default_display(), started)
 
 
+class _Console(Console):
+    """One whose reader may go, such as `head` or a closed terminal: the training goes on, and its log tells."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def default_display() -> Display:
     """A progress bar on a terminal, lines anywhere else; always on standard error."""
-    console = Console(file=sys.stderr, highlight=False)
+    console = _Console(file=sys.stderr, highlight=False)
     return BarDisplay(console) if console.is_terminal else LineDisplay(console)

@@ -11,6 +11,9 @@ import pytest
 from seqloom.pipeline import distillation
 from seqloom.pipeline.distillation import Distillation
 from seqloom.pipeline.translator import Translator, load
+from seqloom.tasks.folder import read_model
+from seqloom.training.log import Silent
+from seqloom.training.session import train_session
 from tests.cli.test_cli import seqloom
 
 __all__ = ["seqloom"]  # the fixture
@@ -51,6 +54,23 @@ def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path
     assert "sentences translated" not in again.err
     assert "finished" in again.err
     assert "BLEU" in again.out
+
+
+def test_vocabularies_of_their_own_are_not_tied_and_a_recipes_files_not_learnt_from(
+    seqloom: Any, toy_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    apart = {"data.joint_vocab": False, "model.tied_embeddings": "output", "data.vocab_size": 290, "training.steps": 2}
+    train_session(tmp_path / "teacher", "translate", flags={**toy_settings, **apart}, display=Silent())
+    files = {key: toy_settings[f"data.{key}"] for key in ("src", "tgt", "valid_src", "valid_tgt")}
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[data]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in files.items()))
+    given = ("--into", tmp_path / "small", "--config", recipe, "--beam", "1", "--steps", "2", *SMALL)
+    assert seqloom("distill", tmp_path / "teacher", *given).status == 0
+    student = read_model(tmp_path / "small").config
+    assert student["model"]["tied_embeddings"] == "output"
+    assert (student["data"]["train_pairs"], student["data"]["valid_pairs"]) == (307, 31)
+    ran = seqloom("distill", tmp_path / "teacher", *given, "--into", tmp_path / "x", "--set=model.tied_embeddings=all")
+    assert (ran.status, "needs the same pieces on both sides" in ran.err) == (2, True)
 
 
 def test_what_was_begun_is_gone_on_with(teacher: Path, monkeypatch: pytest.MonkeyPatch) -> None:

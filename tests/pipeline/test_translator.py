@@ -216,7 +216,7 @@ def test_mistakes_are_said(translator: Translator) -> None:
         list(translator.stream(["1", "2"], prefixes=["a"]))
     with pytest.raises(UserError, match="there are 1 lines and more prefixes; expected a prefix for each line"):
         list(translator.stream(["1"], prefixes=["a", "b"]))
-    with pytest.raises(ConfigError, match=r"--top-p: \[decoding\] top_p \(0.5\) is a setting of sampling"):
+    with pytest.raises(ConfigError, match=r"^\[decoding\] top_p \(0.5\) is a setting of sampling"):
         translator.translate(["1"], top_p=0.5)
     with pytest.raises(UserError, match="5 translations of each text need a beam of 5 or more, got 3"):
         translator.translate(["1"], beam=3, n_best=5)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seqloom.config import DataConfig
 from seqloom.errors import RunError
 from seqloom.training.budget import CLOSING, Budget
 from seqloom.training.checkpoint import checkpoints, read_state, step_of
@@ -101,6 +102,34 @@ def test_the_plan_makes_the_same_run_again(
     assert steps[0] == steps[1]
 
 
+def test_a_plan_has_all_settings_and_wants_the_same_data(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    settings = without_length(toy_settings)
+    own = {"training__seed": 7, "model__dropout": 0.31, "training__budget": "3s"}
+    run(tmp_path / "first", settings, **own)
+    files = {key: value for key, value in settings.items() if key.split(".")[1] in DataConfig.FILES}
+    run(tmp_path / "again", files, training__replay=str(tmp_path / "first" / "plan.json"))
+    assert_same(last_weights(tmp_path / "first"), last_weights(tmp_path / "again"))
+    other = {**files, "data.src": files["data.tgt"], "data.tgt": files["data.src"]}
+    with pytest.raises(RunError, match=r"first: is the plan of a run with other data; give the same files"):
+        run(tmp_path / "other", other, training__replay=str(tmp_path / "first"))
+
+
+def test_a_run_by_steps_goes_on_by_the_clock(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    run(tmp_path / "run", toy_settings)
+    begun = time.perf_counter()
+    spent = read_state(checkpoints(tmp_path / "run" / "checkpoints")[-1])["seconds"]
+    run(tmp_path / "run", without_length(toy_settings), training__budget=f"{spent + 4:.2f}s")
+    assert time.perf_counter() - begun == pytest.approx(4, abs=LOOSELY)
+    state = read_state(checkpoints(tmp_path / "run" / "checkpoints")[-1])
+    assert state["timeline"]["validations"][-1] == state["step"] > 24
+    assert (tmp_path / "run" / "plan.json").is_file()
+
+
+def test_the_scores_at_the_end_have_their_time() -> None:
+    left = [Budget(100.0, 0.1, closing, validation_seconds=3.0).last_step(0, 0.0, 0.0, 0) for closing in (2, 3)]
+    assert left[0] - left[1] == 30
+
+
 def test_more_time_goes_on_from_before_the_decay(
     clocked: tuple[Path, float], tmp_path: Path, toy_settings: dict[str, Any]
 ) -> None:
@@ -117,9 +146,9 @@ def test_more_time_goes_on_from_before_the_decay(
     said = run(folder, without_length(toy_settings), training__budget="9s").said
     assert any("This run is finished" in line for line in said)
     with pytest.raises(
-        RunError, match=r"has taken 0:0\d already, more than the 0:02 asked for; give a larger --budget"
-    ):
-        run(folder, without_length(toy_settings), training__budget="2s")
+        RunError, match=r"has taken 0:0\d already, more than the 0:0\d asked for; give a larger --budget"
+    ):  # although the rate began to fall before
+        run(folder, without_length(toy_settings), training__budget=f"{spent + 1:.1f}s")
 
 
 def interrupted(folder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, updates: int) -> None:

@@ -31,6 +31,11 @@ def test_a_second_training_in_a_folder_is_refused(tmp_path: Path, toy_settings: 
     process.communicate()
     with alone_in(folder), pytest.raises(RunError, match="another process is training"), alone_in(folder):
         pass  # the killed one has let go of it
+    with alone_in(tmp_path / "new"):
+        with pytest.raises(RunError, match="another process is training"), alone_in(tmp_path / "new"):
+            pass
+        assert (tmp_path / "new").is_dir()  # it is empty still, and the first one's
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_a_killed_training_was_writing_is_removed(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
@@ -41,6 +46,16 @@ def test_what_a_killed_training_was_writing_is_removed(tmp_path: Path, toy_setti
         (folder / name / "half").write_text("x")
     run(folder, toy_settings, training__steps=30)
     assert not [*folder.glob("*model.*"), *folder.glob("checkpoints/*.new-*")]
+
+
+def test_a_fine_tuning_that_could_not_begin_can_be_begun(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    start = {**toy_settings, "training.init_from": str(toy_run), "training.steps": 2}
+    with pytest.raises(Exception, match="missing"):
+        run(tmp_path / "run", start, data__src=[str(tmp_path / "missing")])
+    assert (tmp_path / "run" / "origin").is_dir()
+    run(tmp_path / "run", start)
 
 
 def test_a_training_that_cannot_begin_leaves_no_folder(tmp_path: Path, toy_settings: dict[str, Any]) -> None:

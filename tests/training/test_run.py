@@ -152,6 +152,12 @@ def test_other_settings_are_refused_by_name(finished: Path, toy_settings: dict[s
         run(finished, toy_settings, model__d_ff=71)
 
 
+def test_another_kind_of_model_is_refused_by_name(finished: Path, toy_settings: dict[str, Any]) -> None:
+    settings = {key: value for key, value in toy_settings.items() if not key.startswith("model.")}
+    with pytest.raises(RunError, match=r"model\.kind was 'transformer' and is 'recurrent'"):
+        run(finished, settings, model__kind="recurrent")
+
+
 def test_changed_data_is_noticed(finished: Path, toy_settings: dict[str, Any], tmp_path: Path) -> None:
     source = Path(toy_settings["data.src"][0])
     text = source.read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """Training that starts from a trained model: what is taken, what is new, what is refused."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,39 @@ def test_the_origin_is_left_as_it_was(tmp_path: Path, toy_run: Path, toy_setting
     before = {path: path.read_bytes() for path in (toy_run / "model").rglob("*") if path.is_file()}
     tuned(tmp_path / "run", toy_run, toy_settings)
     assert before == {path: path.read_bytes() for path in (toy_run / "model").rglob("*") if path.is_file()}
+
+
+def test_it_goes_on_wherever_the_origin_and_the_run_are_by_then(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    origin = Path(shutil.copytree(toy_run / "model", tmp_path / "origin"))
+    vocabulary = (origin / "src.model").read_bytes()
+    tuned(tmp_path / "run", origin, toy_settings)
+    shutil.rmtree(origin)
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    shutil.rmtree(moved / "data")  # which is made again
+    assert "Resuming at step 3 of 5." in tuned(moved, origin, toy_settings, training__steps=5).said
+    assert (moved / "checkpoints" / "step-5").is_dir()
+    assert (moved / "model" / "src.model").read_bytes() == vocabulary
+
+
+def test_what_the_origin_knew_of_long_sentences_stays_known(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    origin = Path(shutil.copytree(toy_run / "model", tmp_path / "origin"))
+    about = json.loads((origin / "config.json").read_text(encoding="utf-8"))
+    about |= {"longest_source": 97, "length_ratio": [0.01, 1.3, 7.0]}
+    about["decoding"]["beam"] = 3
+    (origin / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    pairs = {"data.src": ["1 2", "3 4"] * 30, "data.tgt": ["2 1", "4 3"] * 30}
+    files = {key: tmp_path / key for key in pairs}
+    for key, lines in pairs.items():
+        files[key].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    given = {key: [str(path)] for key, path in files.items()}
+    tuned(tmp_path / "run", origin, given)
+    shutil.rmtree(origin)
+    for steps in (3, 5):
+        tuned(tmp_path / "run", origin, given, training__steps=steps)
+        setup = load(tmp_path / "run").setup
+        assert (setup.longest_source, setup.decoding.beam) == (97, 3)
+        assert setup.length_ratio == (0.01, 1.3, 7.0)
