@@ -19,7 +19,8 @@ joeynmt                   its own model and search, float32; how its beam search
 
 With a batch of 1 sentences are given one by one, the first 200 at most; otherwise all at once, with that many in a
 batch where the toolkit makes batches, and cut by length into batches of that many where it does not. Sentences
-that Seqloom would translate in parts are left out.
+that Seqloom would translate in parts are left out. An output is of ``decoding.max_length`` tokens of the model at
+most, whoever makes it; Seqloom's own bound by the length of the source, which the others have not, is off.
 
 Tokens are those of the translations in the pieces of the model, ends counted. Figures are medians over the rounds
 (least to most); a ratio is taken within each round, to Hugging Face, and to the faster one of the two that are

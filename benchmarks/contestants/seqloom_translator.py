@@ -66,8 +66,12 @@ def with_torch(terms: Terms) -> Translator:
 
 
 def translating(translator: Translator, terms: Terms, beam: int, **options: int) -> Callable[[list[str]], list[str]]:
-    """From texts to texts by the search of the terms alone, whatever the model is used with otherwise."""
-    plain = DecodingConfig(beam=beam, length_penalty=terms.length_penalty, max_length=terms.max_length).model_dump()
+    """From texts to texts by the search of the terms alone, whatever the model is used with otherwise.
+
+    Outputs are bounded as the peers' are: those have no bound by the length of the source.
+    """
+    bounds = {"max_length": terms.max_length, "max_length_ratio": 0}
+    plain = DecodingConfig(beam=beam, length_penalty=terms.length_penalty, **bounds).model_dump()
     return lambda texts: [found.text for found in translator.translate(texts, guard=terms.guard, **options, **plain)]
 
 

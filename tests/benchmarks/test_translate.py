@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from seqloom.config import DecodingConfig
+from seqloom.decoding.lengths import length_bounds
 from seqloom.pipeline.translator import load
 from seqloom.training.log import LineDisplay
 from seqloom.training.session import train_session
@@ -105,6 +107,21 @@ def test_the_texts_are_those_of_the_whole_product(translate, run, toy_corpus, tm
     assert "BLEU: " not in shown
     missed = "give --peers the Python of an environment made from benchmarks/requirements.txt"
     assert shown.endswith(f"- huggingface: missed: {missed}\n")
+
+
+def test_outputs_are_bounded_as_the_peers_are(booth, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS / "contestants")
+    ours = importlib.import_module("contestants.seqloom_translator")
+    given = {}
+
+    class Spy:
+        def translate(self, texts, guard, **decoding):
+            given.update(decoding)
+            return []
+
+    terms = booth.Terms("nowhere", 1.0, 53, threads=1)
+    ours.translating(Spy(), terms, 3)(["a"])
+    assert {length_bounds(read, DecodingConfig(**given)) for read in (1, 31)} == {(53, 0)}
 
 
 def test_another_model_than_marian_is_without_hugging_face(translate, toy_run, tmp_path, monkeypatch):
