@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from itertools import product
 from pathlib import Path
@@ -102,7 +102,7 @@ def bench_decode(
     Raises:
         DataError: if ``src`` has no sentences.
     """
-    running = running or Running()
+    running = replace(running or Running(), scores=False)  # as a translation that shows none
     cells: list[Cell] = []
     load_seconds: dict[str, float] = {}
     sentences: list[list[int]] = []

@@ -221,7 +221,8 @@ def open_each(path: Path, running: Running) -> Iterator[tuple[str, TranslatorSet
 
         for export in _usable(folder, running):
             choice = choose([export], setup, running.threads, running.say)
-            yield f"ctranslate2 {export.variant}, {choice.shape}", setup, CTranslate2Engine(export, setup, choice.shape)
+            engine = CTranslate2Engine(export, setup, choice.shape, running.scores)
+            yield f"ctranslate2 {export.variant}, {choice.shape}", setup, engine
     yield "torch float32", setup, _open_torch(folder, running)
 
 

@@ -14,7 +14,7 @@ from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape
 from seqloom.export.ctranslate2_model import export_model
 from seqloom.export.store import Export, find_export
 from seqloom.pipeline import engines, probe
-from seqloom.pipeline.engines import Running, WithTorch, read_translator
+from seqloom.pipeline.engines import Running, WithTorch, open_each, read_translator
 from seqloom.pipeline.translator import Translator, load, open_translator
 from seqloom.tasks.folder import PREVIOUS, write_model
 from seqloom.tasks.torch_engine import TorchEngine
@@ -57,6 +57,14 @@ def test_it_is_exported_and_tried_out_once(run: Path) -> None:
     _, second = opened(run)
     assert second == []
     assert [path.name for path in run.iterdir() if path.is_dir()] == ["ctranslate2-float32"]
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_each_engine_gives_scores_where_they_are_asked_for(run: Path, scores: bool) -> None:
+    fast = {name: engine for name, _, engine in open_each(run, Running(scores=scores)) if "torch" not in name}
+    (engine,) = fast.values()
+    assert isinstance(engine, CTranslate2Engine)
+    assert engine.scores is scores
 
 
 def test_the_engine_torch_exports_nothing(run: Path) -> None:
