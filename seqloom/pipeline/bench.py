@@ -3,7 +3,7 @@
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from seqloom.config import DecodingConfig
 from seqloom.data.corpus import Corpus
 from seqloom.data.readers import read_lines
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL
@@ -24,6 +25,15 @@ MOST_SENTENCES = 1000
 MADE_UP = 256, 16
 """Sentences of random tokens, and tokens of each, where there are no others."""
 
+WARM_UP = 0.2
+"""Of the time, and before it: to see how fast each engine is. The slowest one says how much all translate."""
+
+WHOLE = 1 << 30
+"""Tokens of a batch that torch does not cut."""
+
+Batches = Sequence[Sequence[Sequence[int]]]
+"""Sentences that are given at once, in token ids."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -33,6 +43,10 @@ class Cell:
     beam: int
     batch: int
     """Sentences given at once."""
+    sentences: int
+    """That were translated, again and again: as many as the slowest engine can in the time, the same for all."""
+    measurements: int
+    """Batches that were timed."""
     tokens_per_second: float
     """Of the target, ends counted."""
     sentences_per_second: float
@@ -65,12 +79,12 @@ class Report:
         width = max(len(cell.engine) for cell in self.cells)
         lines = [
             f"{self.path} on {self.machine}, threads: {self.threads}; {self.sentences:,} sentences, {self.source}",
-            f"{'engine':<{width}}{'beam':>6}{'batch':>7}{'tokens/s':>10}{'sentences/s':>13}{'median, ms':>12}"
-            f"{'p95, ms':>10}",
+            f"{'engine':<{width}}{'beam':>6}{'batch':>7}{'sentences':>11}{'measurements':>14}{'tokens/s':>10}"
+            f"{'sentences/s':>13}{'median, ms':>12}{'p95, ms':>10}",
         ]
         lines += [
-            f"{c.engine:<{width}}{c.beam:>6}{c.batch:>7}{c.tokens_per_second:>10,.0f}{c.sentences_per_second:>13,.1f}"
-            f"{c.median_ms:>12,.1f}{c.p95_ms:>10,.1f}"
+            f"{c.engine:<{width}}{c.beam:>6}{c.batch:>7}{c.sentences:>11,}{c.measurements:>14,}"
+            f"{c.tokens_per_second:>10,.0f}{c.sentences_per_second:>13,.1f}{c.median_ms:>12,.1f}{c.p95_ms:>10,.1f}"
             for c in self.cells
         ]
         lines += [f"{name}: ready after {seconds:.2f} s" for name, seconds in self.load_seconds.items()]
@@ -88,14 +102,14 @@ def bench_decode(
     languages: tuple[str, str] = ("", ""),
     running: Running | None = None,
 ) -> Report:
-    """Translates sentences by each engine that can run the model, for ``seconds`` in each cell.
+    """Translates the same sentences by each engine that can run the model, for ``seconds`` in each cell.
 
     Args:
         path: a run or model folder.
         src: sentences to translate; unless given, those that the run was validated with.
         beams: to try.
         batches: numbers of sentences given at once.
-        seconds: of each cell.
+        seconds: of each cell, and a little more to see what fits in.
         languages: which direction, where the model knows several.
         running: device and threads; the defaults unless given.
 
@@ -105,18 +119,24 @@ def bench_decode(
     running = replace(running or Running(), scores=False)  # as a translation that shows none
     cells: list[Cell] = []
     load_seconds: dict[str, float] = {}
+    engines: dict[str, Engine] = {}
     sentences: list[list[int]] = []
     source, finished = "", False
     with suppress(KeyboardInterrupt):
         begun = time.perf_counter()
         for name, setup, engine in open_each(path, running):
-            load_seconds[name] = time.perf_counter() - begun
-            directed = setup.towards(*languages)
+            load_seconds[name], engines[name] = time.perf_counter() - begun, engine
             if not sentences:
+                directed = setup.towards(*languages)
                 sentences, source = _sentences(path, directed, src)
-            for beam, batch in product(beams, batches):
-                cells.append(_cell(name, engine, directed, sentences, beam, batch, seconds))
             begun = time.perf_counter()
+        for beam, batch in product(beams, batches):
+            decoding = _search(directed, beam)
+            parts = [sentences[start : start + batch] for start in range(0, len(sentences), batch)]
+            slowest = max(_batch_seconds(engine, parts, decoding, WARM_UP * seconds) for engine in engines.values())
+            same = parts[: max(1, int(seconds / slowest))]
+            for name, engine in engines.items():
+                cells.append(_cell(name, engine, same, decoding, batch, seconds))
         finished = True
     if not cells:
         raise KeyboardInterrupt
@@ -124,34 +144,50 @@ def bench_decode(
     return Report(str(path), processor(), threads, len(sentences), source, load_seconds, cells, not finished)
 
 
-def _cell(
-    name: str,
-    engine: Engine,
-    setup: TranslatorSetup,
-    sentences: Sequence[Sequence[int]],
-    beam: int,
-    batch: int,
-    seconds: float,
-) -> Cell:
+def _search(setup: TranslatorSetup, beam: int) -> DecodingConfig:
+    """The model's own search, so wide, without what not all engines have."""
     plain = {"sample": False, "diversity": 0.0, "mbr": "none", "beam": beam}
-    decoding = setup.bounded(setup.decoding).model_copy(update=plain)
-    parts = [sentences[start : start + batch] for start in range(0, len(sentences), batch)]
-    engine.search(parts[0], decoding)
+    return setup.bounded(setup.decoding).model_copy(update=plain)
+
+
+def _batch_seconds(engine: Engine, batches: Batches, decoding: DecodingConfig, seconds: float) -> float:
+    """What a batch takes on average, tried out for ``seconds``; one before that sets things up."""
+    engine.search(batches[0], decoding, batch_tokens=WHOLE)
     times: list[float] = []
-    tokens = count = 0
-    clock: Callable[[], float] = time.perf_counter
-    begun = clock()
-    while not times or clock() - begun < seconds:
-        part = parts[len(times) % len(parts)]
-        start = clock()
-        found = engine.search(part, decoding, batch_tokens=1 << 30)
-        times.append(clock() - start)
-        tokens += sum(len(best[0].tokens) + 1 for best in found)
-        count += len(part)
-    total = sum(times)
+    for sources in batches:
+        start = time.perf_counter()
+        engine.search(sources, decoding, batch_tokens=WHOLE)
+        times.append(time.perf_counter() - start)
+        if sum(times) >= seconds:
+            break
+    return statistics.mean(times)
+
+
+def _cell(name: str, engine: Engine, batches: Batches, decoding: DecodingConfig, batch: int, seconds: float) -> Cell:
+    """From as many whole passes over ``batches`` as fit into ``seconds``, one at least."""
+    times: list[float] = []
+    tokens = passes = 0
+    while not passes or sum(times) / passes * (passes + 1) <= seconds:
+        for sources in batches:
+            start = time.perf_counter()
+            found = engine.search(sources, decoding, batch_tokens=WHOLE)
+            times.append(time.perf_counter() - start)
+            tokens += sum(len(best[0].tokens) + 1 for best in found)
+        passes += 1
+    total, sentences = sum(times), sum(map(len, batches))
     ordered = sorted(1000 * each for each in times)
     p95 = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-    return Cell(name, beam, batch, tokens / total, count / total, statistics.median(ordered), p95)
+    return Cell(
+        engine=name,
+        beam=decoding.beam,
+        batch=batch,
+        sentences=sentences,
+        measurements=len(times),
+        tokens_per_second=tokens / total,
+        sentences_per_second=passes * sentences / total,
+        median_ms=statistics.median(ordered),
+        p95_ms=p95,
+    )
 
 
 def _sentences(path: Path, setup: TranslatorSetup, src: Path | None) -> tuple[list[list[int]], str]:

@@ -5,8 +5,10 @@ import itertools
 import json
 import signal
 import tempfile
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,10 @@ import torch
 
 from seqloom.cli import bench, train
 from seqloom.cli.recipe_options import FLAGS
+from seqloom.decoding.hypothesis import Hypothesis
 from seqloom.pipeline import bench as decode_bench
+from seqloom.pipeline.engines import Running, read_translator
+from seqloom.tasks.setup import TranslatorSetup
 from seqloom.training import allocator
 from seqloom.training.loop import Trainer
 from tests.cli.test_cli import seqloom
@@ -185,10 +190,66 @@ def test_decode_measures_each_engine(seqloom: Any, toy_run: Path) -> None:
     assert engines[0].startswith("ctranslate2 float32, ")
     assert engines[1:] == ["torch float32"]
     assert list(report["load_seconds"]) == engines
-    assert [(cell["beam"], cell["batch"]) for cell in report["cells"]] == [(1, 3), (2, 3)] * 2
+    assert [(cell["beam"], cell["batch"]) for cell in report["cells"]] == [(1, 3)] * 2 + [(2, 3)] * 2
+    assert [cell["engine"] for cell in report["cells"]] == engines * 2
     for cell in report["cells"]:
+        assert 1 <= cell["sentences"] <= 31
+        assert cell["measurements"] % -(-cell["sentences"] // 3) == 0
         assert cell["tokens_per_second"] > cell["sentences_per_second"] > 0
         assert 0 < cell["median_ms"] <= cell["p95_ms"]
+
+
+class Paced:
+    """An engine that says each sentence again and takes so many seconds of ``clock`` for it."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds = clock, seconds
+        self.given: list[int] = []
+
+    def search(self, sources: Sequence[Sequence[int]], decoding: Any, **options: Any) -> list[list[Hypothesis]]:
+        self.clock[0] += self.seconds * len(sources)
+        self.given.append(len(sources))
+        return [[Hypothesis(list(ids[:-1]), 0.0, 0.0, True)] for ids in sources]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sentences", "passes"),
+    [
+        (1.0, 9, {"quick": 11, "slow": 1}),  # three batches of 0.3 s for the slow one
+        (0.1, 3, {"quick": 3, "slow": 1}),  # less than one is none
+        (7.0, 31, {"quick": 22, "slow": 2}),  # all that there are
+    ],
+)
+def test_all_engines_translate_the_same_and_in_time(
+    toy_run: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, sentences: int, passes: dict[str, int]
+) -> None:
+    setup = TranslatorSetup.from_folder(read_translator(toy_run))
+    clock = [0.0]
+    engines = {"quick": Paced(clock, 0.01), "slow": Paced(clock, 0.1)}
+    asked: list[Running] = []
+
+    def open_each(path: Path, running: Running) -> Iterator[tuple[str, TranslatorSetup, Any]]:
+        asked.append(running)
+        for name, engine in engines.items():
+            yield name, setup, engine
+
+    monkeypatch.setattr(decode_bench, "open_each", open_each)
+    monkeypatch.setattr(decode_bench, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    report = decode_bench.bench_decode(toy_run, None, (2,), (3,), seconds)
+    assert asked[0].scores is False  # nobody reads them
+    assert report.sentences == 31
+    batches = -(-sentences // 3)
+    for cell in report.cells:
+        assert cell.sentences == sentences
+        assert cell.measurements == batches * passes[cell.engine]
+        assert engines[cell.engine].given[-batches:] == ([3] * 10 + [1])[:batches]
+        assert cell.sentences_per_second == pytest.approx(1 / engines[cell.engine].seconds)
+    quick, slow = (cell.tokens_per_second for cell in report.cells)
+    assert quick == pytest.approx(10 * slow)
+    assert clock[0] < 2.4 * seconds + 0.9  # beside the time of each: a fifth for a trial, and batches that overrun
+    head, *rows = (line.split() for line in report.as_table().splitlines()[1:4])
+    assert head[3:6] == ["sentences", "measurements", "tokens/s"]
+    assert [row[3:5] for row in rows] == [[str(sentences), str(batches * count)] for count in passes.values()]
 
 
 def test_decode_takes_given_sentences_or_makes_some_up(seqloom: Any, toy_run: Path, toy_corpus: Path) -> None:
@@ -212,7 +273,7 @@ def test_decode_stopped_shows_what_was_measured(seqloom: Any, toy_run: Path, mon
     made, cell = itertools.count(), decode_bench._cell
 
     def interrupted(*about: Any) -> Any:
-        if next(made) == 2:
+        if next(made) == 3:
             raise KeyboardInterrupt
         return cell(*about)
 
@@ -222,4 +283,4 @@ def test_decode_stopped_shows_what_was_measured(seqloom: Any, toy_run: Path, mon
     assert "Stopped before the end" in ran.out
     assert (
         sum(line.startswith("ctranslate2 ") for line in ran.out.splitlines()) == 3
-    )  # two cells, and what loading took
+    )  # two cells of the three, and what loading took
