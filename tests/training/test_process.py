@@ -31,6 +31,20 @@ def test_peak_memory_begins_anew() -> None:
     assert high - after > 80 << 20
 
 
+LARGE = """
+import subprocess, sys
+own = b"7" * (768 << 20)
+child = "from seqloom.training.process import peak_memory; print(peak_memory())"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True).stdout)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells each process its own")
+def test_peak_memory_is_not_that_of_who_started_it() -> None:
+    ran = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
+    assert 16 << 20 < int(ran.stdout) < 700 << 20
+
+
 @pytest.mark.parametrize(
     ("used", "found", "gpu", "device", "expected"),
     [
