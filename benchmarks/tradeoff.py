@@ -5,8 +5,9 @@
 
 Each RUN translates the sentences by CTranslate2 in float32 and in all that ``seqloom export --quantize`` and
 ``--shortlist`` have accepted for it, from text to text and without the guard, with the workers and threads that the
-probe has found. All take turns; a figure is the median over the rounds, and ``times`` is to the first RUN in float32
-with the last of the beams. The plot needs matplotlib: pip install 'seqloom[look]'
+probe has found. All translate a few sentences first, which does not count, and then take turns; a figure is the
+median over the rounds, and ``times`` is to the first RUN in float32 with the last of the beams. The plot needs
+matplotlib: pip install 'seqloom[look]'
 """
 
 import argparse
@@ -31,6 +32,9 @@ from seqloom.pipeline.probe import choose
 from seqloom.pipeline.translator import Translator
 from seqloom.tasks.setup import TranslatorSetup
 
+WARM_UP = 64
+"""Sentences that are translated before the rounds, which does not count."""
+
 
 @dataclass
 class Point:
@@ -48,10 +52,14 @@ class Point:
     signature: str = ""
 
     def translate(self, sources: Sequence[str]) -> list[str]:
+        return [each.text for each in self.translator.translate(sources, guard="off", beam=self.beam)]
+
+    def take_turn(self, sources: Sequence[str]) -> list[str]:
+        """The same, and writes down how fast that was."""
         begun = time.perf_counter()
-        texts = [each.text for each in self.translator.translate(sources, guard="off", beam=self.beam)]
-        tokens = sum(len(ids) + 1 for ids in self.translator.setup.tgt_tokenizer.encode(texts))
-        self.tokens_per_second.append(tokens / (time.perf_counter() - begun))
+        texts = self.translate(sources)
+        seconds = time.perf_counter() - begun
+        self.tokens_per_second.append(sum(map(len, self.translator.setup.targets(texts))) / seconds)
         return texts
 
     @property
@@ -91,9 +99,11 @@ def measure(
     pairs = list(read_pairs(src, ref))
     sources, references = [pair.src for pair in pairs], [pair.tgt for pair in pairs]
     points = [point for run in runs for point in of_run(run, beams, threads)]
+    for point in points:
+        point.translate(sources[:WARM_UP])
     for turn in range(rounds):
         for point in points:
-            texts = point.translate(sources)
+            texts = point.take_turn(sources)
             if turn == 0:
                 scores = score_translations(texts, references, point.translator.languages[1], ("bleu", "chrf"))
                 point.bleu, point.chrf = scores["bleu"].value, scores["chrf"].value

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -49,6 +49,36 @@ def test_each_type_and_beam_is_a_point(
     assert "|    2+1 | float32 |" in shown
     assert f"{points[0]['bleu']:.2f}" in shown
     assert "\nBLEU #:1|" in shown
+
+
+@pytest.mark.parametrize("script", ["tradeoff"], indirect=True)
+def test_only_translating_is_timed_and_not_its_first_time(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, given = [0.0], []
+
+    class Paced:
+        languages = "xx", "yy"
+
+        def translate(self, sources: list[str], **options: object) -> list[SimpleNamespace]:
+            clock[0] += 2 * len(sources)
+            given.append(len(sources))
+            return [SimpleNamespace(text=source) for source in sources]
+
+        @property
+        def setup(self) -> SimpleNamespace:
+            def targets(texts: list[str]) -> list[list[int]]:
+                clock[0] += 1000
+                return [[5, 7, 3]] * len(texts)
+
+            return SimpleNamespace(targets=targets)
+
+    (tmp_path / "both").write_text("one two\n" * 67)
+    monkeypatch.setattr(script, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(script, "of_run", lambda *about: [script.Point("a", "2+1", "float32", 1, Paced())])
+    (point,) = script.measure([tmp_path], tmp_path / "both", tmp_path / "both", [1], 2, None)
+    assert given == [64, 67, 67]
+    assert point.tokens_per_second == [1.5, 1.5]
 
 
 @pytest.mark.parametrize("script", ["invariance"], indirect=True)
