@@ -11,6 +11,7 @@ import typer
 from seqloom.cli import recipe_options as options
 from seqloom.cli.direction import SrcLang, TgtLang
 from seqloom.cli.running import Device, Run, Threads, running
+from seqloom.errors import UserError
 
 app = typer.Typer(
     name="bench",
@@ -80,6 +81,11 @@ def train(
     from seqloom.training.bench import bench_session
     from seqloom.training.process import arrange
 
+    if run is not None:
+        source = context.get_parameter_source("task")  # it has a default
+        given = {"--task": source is not None and source.name == "COMMANDLINE", "--init-from": init_from is not None}
+        for option in (option for option, is_given in given.items() if is_given):
+            raise UserError(f"{option} was given beside {run}, a run that has its own; leave out one of the two")
     compared = numbers(threads, "--threads") if threads is not None else []
     arrange(None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed

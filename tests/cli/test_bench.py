@@ -92,6 +92,13 @@ def test_a_run_is_only_read(seqloom: Any, toy_run: Path, temporary: Path, monkey
     assert "pairs to train on" not in result.err  # it was prepared already
 
 
+@pytest.mark.parametrize("option", ["--task", "--init-from"])
+def test_a_run_has_its_own_task_and_start(seqloom: Any, toy_run: Path, option: str) -> None:
+    result = seqloom("bench", "train", toy_run, option, "translate", "--seconds=0.1")
+    assert result.status == 2
+    assert f"{option} was given beside {toy_run}, a run that has its own; leave out one of the two" in result.err
+
+
 def test_settings_go_before_those_of_the_run(seqloom: Any, toy_run: Path) -> None:
     options = "--set", "model.num_layers=1", "--set", "data.vocab_size=301", "--seconds=0.1", "--threads=1", "--json"
     before = contents(toy_run)
