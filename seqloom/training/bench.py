@@ -137,8 +137,9 @@ def bench_session(
     counts, about = threads or [torch.get_num_threads()], environment()
     with tempfile.TemporaryDirectory(prefix="seqloom-bench-") as temporary:
         folder = Path(temporary)
-        kept = run if run is not None and earlier and earlier["data_key"] == task_class.data_key(config) else folder
-        prepared = task_class.prepare(config, kept / "data", display.say)
+        if run is not None and earlier and earlier["data_key"] == task_class.data_key(config):
+            _borrow(run / "data", folder / "data")
+        prepared = task_class.prepare(config, folder / "data", display.say)
         dtype = choose_precision(config.training.precision, place)
         speeds: list[Speed] = []
         with contextlib.suppress(KeyboardInterrupt):
@@ -180,6 +181,16 @@ def _speeds(
         yield speed
         if speed.utilisation is None:
             break
+
+
+def _borrow(data: Path, link: Path) -> None:
+    """Lets the prepared ``data`` of a run stand at ``link`` too.
+
+    If it is not whole, what is prepared anew takes the place of the link, and the run keeps what it has.
+    """
+    if (data / "prepared.json").is_file():  # without it, it is not known to be prepared data
+        with contextlib.suppress(OSError):  # a system that makes no links prepares anew
+            link.symlink_to(data.resolve(), target_is_directory=True)
 
 
 def _settings_of(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:

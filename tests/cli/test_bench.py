@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -90,6 +91,25 @@ def test_a_run_is_only_read(seqloom: Any, toy_run: Path, temporary: Path, monkey
     assert contents(toy_run) == before
     assert left_in(temporary) == []
     assert "pairs to train on" not in result.err  # it was prepared already
+
+
+@pytest.mark.parametrize(("name", "prepared"), [("src.model", True), ("train/src.bin", True), ("", False)])
+def test_a_run_whose_data_is_not_whole_is_only_read_too(
+    seqloom: Any, toy_run: Path, tmp_path: Path, temporary: Path, name: str, prepared: bool
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
+    if name:
+        (run / "data" / name).write_bytes(b"7")
+    else:
+        shutil.rmtree(run / "data")
+    before = contents(run)
+    result = seqloom("bench", "train", run, "--seconds=0.1", "--threads=1")
+    assert result.status == 0, result.err
+    assert ("The prepared data is damaged" in result.err) == prepared
+    assert "pairs to train on" in result.err
+    assert contents(run) == before
+    assert left_in(temporary) == []
 
 
 @pytest.mark.parametrize("option", ["--task", "--init-from"])
