@@ -13,12 +13,16 @@ from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape, supporte
 from seqloom.export.store import SHORTLIST, Export
 from seqloom.machine import processor
 from seqloom.metrics.translation import score_translations
+from seqloom.pipeline.evaluation import require_references
 from seqloom.pipeline.translator import Translator
 from seqloom.tasks.folder import ModelFolder
 from seqloom.tasks.setup import TranslatorSetup
 
 MOST_BLEU = 0.5
 """A type that loses more than this is refused, unless told otherwise."""
+
+TELLING = 5
+"""A score judges only if it is more than so many times what may be lost: nearer to 0, a ruined type loses little."""
 
 ROUNDS = 3
 
@@ -55,13 +59,14 @@ class Proof:
 
     @property
     def accepted(self) -> bool:
-        """Whether it loses no more than is allowed."""
-        return self.lost <= self.most_bleu
+        """Whether it loses no more than is allowed, and could have."""
+        return bool(self.judge) and self.lost <= self.most_bleu
 
     @property
     def judge(self) -> str:
-        """BLEU; chrF++ where BLEU is 0 in float32 already, as of sentences of fewer than four words."""
-        return "BLEU" if self.plain.bleu else "chrF++"
+        """BLEU; chrF++ where float32 has too little BLEU to tell, as of short sentences; empty where neither tells."""
+        scores = {"BLEU": self.plain.bleu, "chrF++": self.plain.chrf}
+        return next((name for name, score in scores.items() if score > TELLING * self.most_bleu), "")
 
     @property
     def lost(self) -> float:
@@ -84,6 +89,7 @@ class Proof:
             "variant": self.variant,
             "accepted": self.accepted,
             "most_bleu": self.most_bleu,
+            "judge": self.judge,
             "float32": numbers(self.plain),
             self.variant: numbers(self.quantized),
             "changed": self.changed,
@@ -147,11 +153,12 @@ def read_measured(src: Path, ref: Path) -> list[Example]:
     """The sentences to measure with.
 
     Raises:
-        DataError: if there are none, or not line by line as many references.
+        DataError: if there are none, or not line by line as many references, or an empty one.
     """
     pairs = list(read_pairs(src, ref))
     if not pairs:
         raise DataError(f"{src}: is empty, expected sentences to measure with")
+    require_references(ref, [pair.tgt for pair in pairs])
     return pairs
 
 
@@ -164,12 +171,19 @@ def require_type(variant: str) -> None:
 
 
 def require_accepted(proof: Proof) -> None:
-    """UserError if it costs too much."""
-    if not proof.accepted:
+    """UserError if it costs too much, or that could not be told."""
+    if proof.accepted:
+        return
+    if not proof.judge:
         raise UserError(
-            f"{proof.variant} costs {proof.lost:.3f} {proof.judge} on {proof.source}, "
-            f"more than {proof.most_bleu:g}; it is not kept. Raise --max-loss to allow that"
+            f"{proof.source} proves nothing of {proof.variant}: float32 has BLEU {proof.plain.bleu:.2f} and chrF++ "
+            f"{proof.plain.chrf:.2f} on it, expected more than {TELLING} times the {proof.most_bleu:g} that may be "
+            f"lost; give sentences that the model translates well, or a smaller --max-loss"
         )
+    raise UserError(
+        f"{proof.variant} costs {proof.lost:.3f} {proof.judge} on {proof.source}, more than {proof.most_bleu:g}; "
+        f"it is not kept. --max-loss allows more, up to {100 // TELLING} % of what float32 has"
+    )
 
 
 def _tokens(setup: TranslatorSetup, texts: Sequence[str]) -> int:

@@ -43,7 +43,7 @@ def test_the_script_of_an_exported_folder_translates(seqloom: Any, run: Path, tm
 
 def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) -> None:
     pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
-    ran = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "100", "--json")
+    ran = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "10", "--json")
     assert ran.status == 0
     report = json.loads(ran.out)
     proof = report["proof"]
@@ -62,7 +62,7 @@ def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) ->
     )
     assert (mistyped.status, "no such file" in mistyped.err) == (2, True)
     assert find_export(read_translator(run), "int8")[0] == export  # what was proven stays
-    table = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "100").out
+    table = seqloom("export", run, "--quantize", "int8", *pairs, "--max-loss", "10").out
     assert "sentences changed" in table
 
 
@@ -98,7 +98,7 @@ def test_a_shortlist_is_learnt_measured_and_used(
     shutil.copytree(toy_run, tmp_path / "run", ignore=shutil.ignore_patterns("ctranslate2-*"))
     monkeypatch.setattr("seqloom.export.shortlist.ALWAYS", 5)
     pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
-    ran = seqloom("export", tmp_path / "run", "--shortlist", *pairs, "--max-loss", "100", "--json")
+    ran = seqloom("export", tmp_path / "run", "--shortlist", *pairs, "--max-loss", "10", "--json")
     assert ran.status == 0
     report = json.loads(ran.out)
     assert report["variant"] == "float32-shortlist"
