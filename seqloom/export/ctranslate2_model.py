@@ -35,12 +35,12 @@ PLACES = 1024
 """Rows of that table where the model knows no end, unless its longest output asks for more."""
 
 
-def export_model(folder: ModelFolder, variant: str, proof: dict[str, Any] | None = None) -> Export:
+def export_model(folder: ModelFolder, variant: str, proofs: dict[str, dict[str, Any]] | None = None) -> Export:
     """Exports a model, read with its weights, as one of ``VARIANTS`` to where its exports are kept."""
     setup = TranslatorSetup.from_folder(folder)
     model = trained_model(folder, setup)
     return make_export(
-        folder, variant, places(setup), lambda path: write_ctranslate2(model, setup, path, variant), proof
+        folder, variant, places(setup), lambda path: write_ctranslate2(model, setup, path, variant), proofs
     )
 
 
@@ -110,12 +110,12 @@ def _readme(setup: TranslatorSetup, export: Export) -> str:
     if setup.directions:
         tags = ", ".join(direction.tag for direction in setup.directions)
         parts.append(f"The first token of a source says which language is wanted: {tags}.")
-    if export.proof is not None:
-        proof, plain, own = export.proof, export.proof["float32"], export.proof[export.variant]
+    for proof in export.proofs.values():
+        plain, own = proof["float32"], proof[export.variant]
         parts.append(
-            f"Beside float32, on {proof['sentences']:,} sentences: BLEU {own['bleu']:.2f} and {plain['bleu']:.2f}, "
-            f"chrF++ {own['chrf']:.2f} and {plain['chrf']:.2f}; {proof['changed']:.1%} of them are translated "
-            f"otherwise. BLEU `{proof['signatures']['bleu']}`, chrF++ `{proof['signatures']['chrf']}`."
+            f"Beside float32, on {proof['sentences']:,} sentences, {proof['direction']}: BLEU {own['bleu']:.2f} and "
+            f"{plain['bleu']:.2f}, chrF++ {own['chrf']:.2f} and {plain['chrf']:.2f}; {proof['changed']:.1%} of them "
+            f"are translated otherwise. BLEU `{proof['signatures']['bleu']}`, chrF++ `{proof['signatures']['chrf']}`."
         )
     return "\n\n".join(parts) + "\n"
 

@@ -9,15 +9,17 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqloom.errors import ModelFolderError
+from seqloom.data.languages import Direction
+from seqloom.errors import ConfigError, ModelFolderError
 from seqloom.files import flush_to_disk, put_in_place, read_json
 from seqloom.tasks.folder import WEIGHTS, ModelFolder, sha256
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, what was measured is kept for each target language."""
 ABOUT = "export.json"
 SHORTLIST = "-shortlist"
 VARIANTS = tuple(kind + end for end in ("", SHORTLIST) for kind in ("float32", "bfloat16", "int8"))
@@ -32,10 +34,12 @@ class Export:
     variant: str
     places: int
     """Tokens that it can tell apart by their position."""
-    proof: dict[str, Any] | None = None
-    """What it costs beside float32, as it was measured; None where that was not done."""
+    proofs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What it costs beside float32 as far as that was measured, by the target language."""
     weights: str = ""
     """The checksum of what it was made from."""
+    targets: frozenset[str] = frozenset()
+    """The languages that the model translates into."""
 
     @property
     def compute_type(self) -> str:
@@ -50,7 +54,12 @@ class Export:
     @property
     def proven(self) -> bool:
         """Whether it may be used without being asked for."""
-        return self.variant == "float32" or (self.proof is not None and bool(self.proof["accepted"]))
+        return self.variant == "float32" or bool(self.targets and not self.unproven)
+
+    @property
+    def unproven(self) -> list[str]:
+        """Languages into which it was not measured, or costs too much; what it costs into others says nothing of it."""
+        return sorted(each for each in self.targets if each not in self.proofs or not self.proofs[each]["accepted"])
 
 
 def find_export(folder: ModelFolder, variant: str) -> tuple[Export | None, str]:
@@ -72,7 +81,7 @@ def make_export(
     variant: str,
     places: int,
     write: Callable[[Path], object],
-    proof: dict[str, Any] | None = None,
+    proofs: dict[str, dict[str, Any]] | None = None,
 ) -> Export:
     """Keeps what ``write`` writes into an empty folder; what was there before goes.
 
@@ -96,7 +105,7 @@ def make_export(
                 "variant": variant,
                 "places": places,
                 "files": files,
-                "proof": proof,
+                "proofs": proofs or {},
             }
             (new / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             flush_to_disk(new)
@@ -104,7 +113,7 @@ def make_export(
         except BaseException:
             shutil.rmtree(new, ignore_errors=True)
             raise
-        return Export(path, variant, places, proof, about["weights"])
+        return Export(path, variant, places, proofs or {}, about["weights"], _targets(folder))
     raise ModelFolderError(
         f"{folder.path}: an export can be kept neither there nor in the user's cache ({problem}); "
         f"make one of them writable"
@@ -123,14 +132,19 @@ def _read(path: Path, folder: ModelFolder) -> Export:
         for name, checksum in about["files"].items():
             if Path(name).name != name or sha256(path / name) != checksum:
                 raise ModelFolderError(f"{path / name}: is damaged, its checksum is not the one in {ABOUT}")
-        proof, places = about["proof"], about["places"]
+        proofs, places = about["proofs"], about["places"]
         if f"ctranslate2-{about['variant']}" != path.name or type(places) is not int or places < 1:
             raise ModelFolderError(f"{path / ABOUT}: has another variant or no places")
-        if proof is not None and type(proof["accepted"]) is not bool:
+        if any(type(proof["accepted"]) is not bool for proof in proofs.values()):
             raise ModelFolderError(f"{path / ABOUT}: has no proof of what it says is proven")
-        return Export(path, str(about["variant"]), places, proof, about["weights"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Export(path, str(about["variant"]), places, proofs, about["weights"], _targets(folder))
+    except (OSError, ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"{path}: cannot be read ({error!r})") from None
+
+
+def _targets(folder: ModelFolder) -> frozenset[str]:
+    directions = [Direction.parse(text) for text in folder.config.get("directions", [])]
+    return frozenset(direction.tgt for direction in directions) or frozenset(folder.config["languages"][1:])
 
 
 def _places(folder: ModelFolder, variant: str) -> list[Path]:

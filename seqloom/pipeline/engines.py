@@ -31,7 +31,10 @@ NAMES: tuple[Name, ...] = ("auto", "torch", "ctranslate2")
 
 TASK = "translate"
 
-NO_SHORTLIST = "{}: has no shortlist that was measured; seqloom export --shortlist makes one"
+NO_SHORTLIST = (
+    "{}: has no shortlist that was measured and accepted into each of its languages; "
+    "seqloom export --shortlist makes one"
+)
 
 ATTEMPTS = 5
 """To open a model that is replaced in the meantime."""

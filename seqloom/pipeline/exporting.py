@@ -1,5 +1,6 @@
 """A model in other engines' formats: for our own use beside the model, or in a folder for others."""
 
+import filecmp
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,8 @@ def export(
         out: a folder that is not there yet or is empty; None keeps the export with the model.
         variant: one of :data:`seqloom.export.store.VARIANTS`; a shortlist is learnt from the run's training data.
         measured_on: sources and their references, for another type than float32.
-        languages: which direction is measured, where the model knows several.
+        languages: which direction is measured, where the model knows several. The type is used by default when it was
+            accepted into each of the model's languages.
         most_bleu: a type that costs more is refused.
         threads: of the measurement; all cores unless given.
         say: where sentences about progress go.
@@ -81,6 +83,7 @@ def export(
         require_type(variant)
         pairs = read_measured(*measured_on)
         directed = setup.towards(*languages)
+        earlier = find_export(folder, variant)[0]
         shortlist = learn_shortlist(run, setup.vocab_sizes) if variant.endswith(SHORTLIST) else None
         # What is there stays as it is until the new one is accepted.
         with TemporaryDirectory(prefix="seqloom-export-") as scratch:
@@ -92,13 +95,13 @@ def export(
             if not proof.accepted:
                 say(proof.as_table())
             require_accepted(proof)
-            kept = make_export(
-                folder,
-                variant,
-                trial.places,
-                lambda new: copy_files(trial.path, new),
-                proof.as_dict(),
-            )
+            proofs = {**_proofs_of(trial, earlier), proof.direction.tgt: proof.as_dict()}
+            kept = make_export(folder, variant, trial.places, lambda new: copy_files(trial.path, new), proofs)
+            if kept.unproven:
+                say(
+                    f"{variant} is not used by default before it is accepted into {', '.join(kept.unproven)} as well; "
+                    f"measure that with --tgt-lang."
+                )
     path = kept.path if out is None else write_for_others(kept, setup, out)
     return Exported(path, variant, _size(path), proof)
 
@@ -122,6 +125,15 @@ def export_plain(run: Path, out: Path, to: str) -> Exported:
             f"--to {to} needs {error.name}, which is not installed: pip install 'seqloom[export]'"
         ) from None
     return Exported(out, "float32", _size(out), None)
+
+
+def _proofs_of(trial: Export, earlier: Export | None) -> dict[str, dict[str, Any]]:
+    """What was measured of an earlier export, if that was the same, file by file."""
+    if earlier is None:
+        return {}
+    names = [file.name for file in trial.path.iterdir()]
+    same, _, _ = filecmp.cmpfiles(earlier.path, trial.path, names, shallow=False)
+    return earlier.proofs if len(same) == len(names) else {}
 
 
 def _size(folder: Path) -> int:

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from seqloom.data.languages import Direction
 from seqloom.data.readers import Example, read_pairs
 from seqloom.errors import ConfigError, DataError, UserError
 from seqloom.export.ctranslate2_engine import CTranslate2Engine, Shape, supported_types
@@ -50,6 +51,7 @@ class Proof:
     sentences: int
     most_bleu: float
     source: str
+    direction: Direction
 
     @property
     def changed(self) -> float:
@@ -95,6 +97,7 @@ class Proof:
             "changed": self.changed,
             "sentences": self.sentences,
             "source": self.source,
+            "direction": str(self.direction),
             "signatures": self.signatures,
             "machine": processor(),
             "date": str(date.today()),
@@ -146,7 +149,8 @@ def prove(
         for text, score, taken, export in zip(texts, scores, seconds, (plain, quantized), strict=True)
     ]
     signatures = {name: score.signature for name, score in scores[0].items()}
-    return Proof(quantized.variant, measured[0], measured[1], signatures, len(pairs), most_bleu, source)
+    direction = Direction(*setup.languages)
+    return Proof(quantized.variant, measured[0], measured[1], signatures, len(pairs), most_bleu, source, direction)
 
 
 def read_measured(src: Path, ref: Path) -> list[Example]:

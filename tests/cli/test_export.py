@@ -48,7 +48,7 @@ def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) ->
     report = json.loads(ran.out)
     proof = report["proof"]
     assert proof["accepted"]
-    assert proof["sentences"] == 31
+    assert (proof["sentences"], proof["direction"]) == (31, "xx-yy")
     assert proof["int8"]["bytes"] < 0.7 * proof["float32"]["bytes"]
     assert proof["float32"]["bleu"] > 50
     assert 0 <= proof["changed"] <= 1
@@ -56,7 +56,7 @@ def test_int8_is_measured_and_kept(seqloom: Any, run: Path, toy_corpus: Path) ->
     export, problem = find_export(read_translator(run), "int8")
     assert problem == ""
     assert export is not None
-    assert export.proof == proof
+    assert export.proofs == {"yy": proof}
     mistyped = seqloom(
         "export", run, "--quantize", "int8", "--src", toy_corpus / "typo", "--ref", toy_corpus / "valid.yy"
     )

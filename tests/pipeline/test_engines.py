@@ -193,9 +193,11 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
     assert in_use() == "float32"
     export_model(read_translator(run), "int8")
     assert in_use() == "float32"
-    export_model(read_translator(run), "int8", proof={"accepted": False})
+    export_model(read_translator(run), "int8", proofs={"yy": {"accepted": False}})
     assert in_use() == "float32"
-    export_model(read_translator(run), "int8", proof={"accepted": True})
+    export_model(read_translator(run), "int8", proofs={"xx": {"accepted": True}})  # another language than its own
+    assert in_use() == "float32"
+    export_model(read_translator(run), "int8", proofs={"yy": {"accepted": True}})
     assert in_use() == "int8"
     monkeypatch.setattr(ctranslate2_engine, "supported_types", lambda: {"float32"})
     _, said = opened(run)

@@ -49,13 +49,13 @@ def test_a_damaged_export_is_made_anew(model: Path, name: str, damage: str) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "was made by another version of this program"),
+        ({"format_version": 1}, "was made by another version of this program"),
         ({"weights": "0" * 64}, "was made from other weights"),
         ({"variant": "int8"}, "has another variant or no places"),
         ({"places": -1}, "has another variant or no places"),
         ({"places": 1e300}, "has another variant or no places"),
-        ({"proof": {"accepted": "yes"}}, "has no proof of what it says is proven"),
-        ({"proof": "yes"}, "cannot be read"),
+        ({"proofs": {"yy": {"accepted": "yes"}}}, "has no proof of what it says is proven"),
+        ({"proofs": "yes"}, "cannot be read"),
         ({"files": {}}, "names no model.bin or no config.json"),
         ({"files": {"model.bin": "0", "config.json": "0", "../../x": "0"}}, "is damaged"),
         ({"files": {"model.bin": "0", "config.json": "0", "a\0b": "0"}}, "is damaged"),

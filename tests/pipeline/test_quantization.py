@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from seqloom.data.languages import Direction
 from seqloom.errors import DataError, UserError
 from seqloom.pipeline.quantization import Measured, Proof, read_measured, require_accepted
 
@@ -12,7 +13,7 @@ from seqloom.pipeline.quantization import Measured, Proof, read_measured, requir
 def proof(plain: tuple[float, float], quantized: tuple[float, float], most_bleu: float = 0.5) -> Proof:
     """Of BLEU and chrF++ in float32 and in int8."""
     both = [Measured(["a"], *scores, 1.0, 1) for scores in (plain, quantized)]
-    return Proof("int8", both[0], both[1], {}, 1, most_bleu, "test.zh")
+    return Proof("int8", both[0], both[1], {}, 1, most_bleu, "test.zh", Direction("zh", "en"))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,14 @@ from rich.console import Console
 from seqloom.data.languages import Direction, choose_direction
 from seqloom.data.tokenizers import EOS
 from seqloom.errors import ConfigError, ModelFolderError, UserError
+from seqloom.export.store import find_export
 from seqloom.metrics.translation import score_translations
+from seqloom.pipeline import probe
 from seqloom.pipeline.comparison import compare_systems
+from seqloom.pipeline.engines import WithTorch, read_translator
 from seqloom.pipeline.evaluation import evaluate
+from seqloom.pipeline.exporting import export
+from seqloom.pipeline.quantization import Proof
 from seqloom.pipeline.translator import load
 from seqloom.tasks import torch_engine
 from seqloom.tasks.directions import score_by_direction
@@ -217,6 +222,39 @@ def test_test_sets_are_scored_in_their_direction(two_way_run, toy_corpus):
     assert compared.as_dict(0)
     with pytest.raises(UserError, match="say into which language"):
         compare_systems(two_way_run, two_way_run, ref, src)
+
+
+def test_a_type_is_used_when_it_is_proven_into_each_language(two_way_run, toy_corpus, tmp_path, monkeypatch):
+    model = Path(shutil.copytree(two_way_run / "model", tmp_path / "model"))
+    speed = {"float32": 1.0, "int8": 2.0}
+    monkeypatch.setattr(
+        probe, "_timed", lambda export, setup, shape: probe.Choice(export.variant, shape, speed[export.variant])
+    )
+    monkeypatch.setattr(Proof, "accepted", property(lambda self: True))
+
+    def in_use() -> str:
+        engine = load(model).towards(tgt_lang="de").engine
+        assert isinstance(engine, WithTorch)
+        return engine.fast.export.variant
+
+    def measure(src: str, tgt: str, out: Path | None = None) -> str:
+        said: list[str] = []
+        files = {"sv": toy_corpus / "valid.xx", "de": toy_corpus / "valid.yy"}
+        export(model, out, "int8", (files[src], files[tgt]), (src, tgt), say=said.append)
+        return said[-1]
+
+    assert measure("sv", "de") == (
+        "int8 is not used by default before it is accepted into sv as well; measure that with --tgt-lang."
+    )
+    assert in_use() == "float32"
+    assert "in turns" in measure("de", "sv", tmp_path / "out")  # nothing is left to do
+    assert in_use() == "int8"
+    found, _ = find_export(read_translator(model), "int8")
+    assert found is not None
+    assert {target: proof["direction"] for target, proof in found.proofs.items()} == {"de": "sv-de", "sv": "de-sv"}
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "on 31 sentences, sv-de: BLEU" in card
+    assert "on 31 sentences, de-sv: BLEU" in card
 
 
 @pytest.mark.parametrize(
