@@ -15,7 +15,7 @@ from typing import Any
 
 from seqloom.data.languages import Direction
 from seqloom.errors import ConfigError, ModelFolderError
-from seqloom.files import flush_to_disk, put_in_place, read_json
+from seqloom.files import NotRead, flush_to_disk, put_in_place, read_json, write_json
 from seqloom.tasks.folder import WEIGHTS, ModelFolder, sha256
 
 FORMAT_VERSION = 2
@@ -118,6 +118,24 @@ def make_export(
         f"{folder.path}: an export can be kept neither there nor in the user's cache ({problem}); "
         f"make one of them writable"
     )
+
+
+def keep_proof(export: Export, target: str, proof: dict[str, Any]) -> None:
+    """Writes down what an export that is kept costs into a language, in the place of what was known of that.
+
+    Raises:
+        ModelFolderError: if that cannot be written.
+    """
+    file = export.path / ABOUT
+    try:
+        if export.path.is_symlink():
+            raise NotRead("its folder is a link, and nothing is written where that leads to")
+        write_json(file, {**read_json(file), "proofs": {**export.proofs, target: proof}})
+    except OSError as error:
+        raise ModelFolderError(
+            f"{file}: cannot be written ({error.strerror}), so what was measured before still counts; delete "
+            f"{export.path}, or make it writable and measure again"
+        ) from None
 
 
 def _read(path: Path, folder: ModelFolder) -> Export:

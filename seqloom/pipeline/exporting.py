@@ -13,7 +13,7 @@ from seqloom.export.ctranslate2_model import export_model, places, write_ctransl
 from seqloom.export.huggingface import write_huggingface
 from seqloom.export.onnx import write_onnx
 from seqloom.export.shortlist import learn_shortlist
-from seqloom.export.store import SHORTLIST, Export, find_export, make_export
+from seqloom.export.store import SHORTLIST, Export, find_export, keep_proof, make_export
 from seqloom.files import copy_files, require_free
 from seqloom.pipeline.engines import read_translator
 from seqloom.pipeline.probe import choose
@@ -68,7 +68,8 @@ def export(
         say: where sentences about progress go.
 
     Raises:
-        UserError: if the model cannot be exported, ``out`` is in use, or the type costs too much.
+        UserError: if the model cannot be exported, ``out`` is in use, or the type costs too much. An export of that
+            type that was accepted before is then no longer proven.
     """
     folder = read_translator(run)
     setup = TranslatorSetup.from_folder(folder)
@@ -85,7 +86,7 @@ def export(
         directed = setup.towards(*languages)
         earlier = find_export(folder, variant)[0]
         shortlist = learn_shortlist(run, setup.vocab_sizes) if variant.endswith(SHORTLIST) else None
-        # What is there stays as it is until the new one is accepted.
+        # What is there stays as it is until the new one is measured.
         with TemporaryDirectory(prefix="seqloom-export-") as scratch:
             trial = Export(Path(scratch), variant, places(setup))
             write_ctranslate2(trained_model(folder, setup), setup, trial.path, variant, shortlist)
@@ -94,7 +95,9 @@ def export(
             proof = prove(folder, directed, plain, trial, shape, pairs, measured_on[0].name, most_bleu)
             if not proof.accepted:
                 say(proof.as_table())
-            require_accepted(proof)
+                if earlier is not None and proof.judge:
+                    keep_proof(earlier, proof.direction.tgt, proof.as_dict())
+            require_accepted(proof, bool(earlier and earlier.proven))
             proofs = {**_proofs_of(trial, earlier), proof.direction.tgt: proof.as_dict()}
             kept = make_export(folder, variant, trial.places, lambda new: copy_files(trial.path, new), proofs)
             if kept.unproven:

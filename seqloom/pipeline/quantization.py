@@ -174,8 +174,8 @@ def require_type(variant: str) -> None:
         raise ConfigError(f"this processor does not calculate in {kind}, only in {known}")
 
 
-def require_accepted(proof: Proof) -> None:
-    """UserError if it costs too much, or that could not be told."""
+def require_accepted(proof: Proof, before: bool = False) -> None:
+    """UserError if it costs too much, or that could not be told; ``before`` says that it was used until now."""
     if proof.accepted:
         return
     if not proof.judge:
@@ -186,7 +186,8 @@ def require_accepted(proof: Proof) -> None:
         )
     raise UserError(
         f"{proof.variant} costs {proof.lost:.3f} {proof.judge} on {proof.source}, more than {proof.most_bleu:g}; "
-        f"it is not kept. --max-loss allows more, up to {100 // TELLING} % of what float32 has"
+        f"it is not used{' any more' if before else ''}. --max-loss allows more, up to {100 // TELLING} % of what "
+        f"float32 has"
     )
 
 

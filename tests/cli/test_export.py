@@ -1,6 +1,7 @@
 """seqloom export: what is written can be used, and what it costs is measured."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -73,8 +74,52 @@ def test_a_type_that_costs_too_much_is_refused(
     pairs = "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
     ran = seqloom("export", run, "--quantize", "int8", *pairs)
     assert ran.status == 2
-    assert re.search(r"int8 costs -?\d+\.\d{3} BLEU on valid.xx, more than 0.5; it is not kept", ran.err)
+    assert re.search(r"int8 costs -?\d+\.\d{3} BLEU on valid.xx, more than 0\.5; it is not used\. ", ran.err)
     assert find_export(read_translator(run), "int8") == (None, "")
+
+
+def test_what_was_accepted_is_refused_by_a_later_measurement(
+    seqloom: Any, run: Path, toy_corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = "export", run, "--quantize", "int8", "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
+
+    def kept() -> tuple[bool, dict[str, Any]]:
+        export, problem = find_export(read_translator(run), "int8")
+        assert problem == ""
+        assert export is not None
+        return export.proven, export.proofs["yy"]
+
+    assert seqloom(*measure, "--max-loss", "10").status == 0
+    before = (run / "ctranslate2-int8" / "export.json").read_bytes()
+    ran = seqloom(*measure, "--max-loss", "30")  # which no set can prove
+    assert (ran.status, "valid.xx proves nothing of int8" in ran.err) == (2, True)
+    assert (run / "ctranslate2-int8" / "export.json").read_bytes() == before
+    with monkeypatch.context() as patch:
+        patch.setattr("seqloom.pipeline.quantization.Proof.accepted", property(lambda self: False))
+        ran = seqloom(*measure, "--max-loss", "7")
+        assert (ran.status, "more than 7; it is not used any more." in ran.err) == (2, True)
+        proven, proof = kept()
+        assert (proven, proof["accepted"], proof["most_bleu"]) == (False, False, 7)
+        ran = seqloom(*measure, "--max-loss", "7")
+        assert (ran.status, "more than 7; it is not used." in ran.err) == (2, True)
+    assert load(run).engine.fast.export.variant == "float32"  # type: ignore[attr-defined]
+    assert seqloom(*measure, "--max-loss", "10").status == 0
+    assert kept()[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_refusal_that_cannot_be_written_down_is_said(
+    seqloom: Any, run: Path, toy_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = "export", run, "--quantize", "int8", "--src", toy_corpus / "valid.xx", "--ref", toy_corpus / "valid.yy"
+    assert seqloom(*measure, "--max-loss", "10").status == 0
+    shutil.move(run / "ctranslate2-int8", tmp_path / "elsewhere")
+    (run / "ctranslate2-int8").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr("seqloom.pipeline.quantization.Proof.accepted", property(lambda self: False))
+    ran = seqloom(*measure)
+    assert (ran.status, "export.json: cannot be written (its folder is a link" in ran.err) == (2, True)
+    assert "so what was measured before still counts" in ran.err
+    assert json.loads((tmp_path / "elsewhere" / "export.json").read_text())["proofs"]["yy"]["accepted"]
 
 
 def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: Path) -> None:

@@ -230,7 +230,9 @@ def test_a_type_is_used_when_it_is_proven_into_each_language(two_way_run, toy_co
     monkeypatch.setattr(
         probe, "_timed", lambda export, setup, shape: probe.Choice(export.variant, shape, speed[export.variant])
     )
-    monkeypatch.setattr(Proof, "accepted", property(lambda self: True))
+    refused: set[str] = set()
+    monkeypatch.setattr(Proof, "accepted", property(lambda self: self.direction.tgt not in refused))
+    monkeypatch.setattr(Proof, "judge", "chrF++")
 
     def in_use() -> str:
         engine = load(model).towards(tgt_lang="de").engine
@@ -255,6 +257,16 @@ def test_a_type_is_used_when_it_is_proven_into_each_language(two_way_run, toy_co
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "on 31 sentences, sv-de: BLEU" in card
     assert "on 31 sentences, de-sv: BLEU" in card
+    refused.add("sv")
+    with pytest.raises(UserError, match="it is not used any more"):
+        measure("de", "sv")
+    assert in_use() == "float32"
+    with pytest.raises(UserError, match=r"it is not used\."):
+        measure("de", "sv")
+    assert "into sv as well" in measure("sv", "de")
+    refused.clear()
+    measure("de", "sv")
+    assert in_use() == "int8"
 
 
 @pytest.mark.parametrize(
