@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,9 @@ def command(
     given = [(pair.src, pair.tgt) for pair in read_pairs(src, ref)] if src and ref else []
     if not (run / "run.json").is_file() or read_run(run) is None:
         raise UserError(f"{run}: is no run folder; the teacher's training data is needed, which is in its run folder")
-    teacher = open_translator(run, threads=threads)
+    # In one type whatever is proven meanwhile: for what is gone on with, and for who is compared.
+    opened = partial(open_translator, threads=threads, compute_type="float32")
+    teacher = opened(run)
     if teacher.setup.directions:
         raise UserError(f"{run}: translates several directions; a teacher of one is needed")
     distillation = Distillation(run, teacher, beam)
@@ -94,5 +97,5 @@ def command(
 
     pairs = given or distillation.texts(distillation.valid)
     sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
-    report = weigh([teacher, open_translator(into, threads=threads)], sources, references)
+    report = weigh([teacher, opened(into)], sources, references)
     typer.echo(json.dumps(report.as_dict(), ensure_ascii=False) if json_ else report.as_table())

@@ -54,6 +54,7 @@ def running(
     threads: int | None = None,
     shortlist: bool = False,
     scores: bool = True,
+    compute_type: str | None = None,
 ) -> "Running":
     """What the options say; what there is to know of engines goes to the screen."""
     from seqloom.pipeline.engines import Running
@@ -64,7 +65,7 @@ def running(
         arrange(threads)
 
     say = partial(typer.echo, err=True)
-    return Running(device, engine.value, threads, say, before_torch, shortlist, scores)
+    return Running(device, engine.value, threads, say, before_torch, shortlist, scores, compute_type)
 
 
 def open_translator(
@@ -74,8 +75,9 @@ def open_translator(
     threads: int | None = None,
     shortlist: bool = False,
     scores: bool = False,
+    compute_type: str | None = None,
 ) -> "Translator":
     """A model, or several as one, ready to translate; ``scores`` where somebody reads those of translations."""
     from seqloom.pipeline.translator import open_translator as opened
 
-    return opened(path, running(device, engine, threads, shortlist, scores))
+    return opened(path, running(device, engine, threads, shortlist, scores, compute_type))

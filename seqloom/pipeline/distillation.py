@@ -39,7 +39,7 @@ class Distillation:
 
     Args:
         run: the teacher's run folder.
-        teacher: its translator.
+        teacher: its translator, always in one type: what was begun in float32 is not gone on with in int8.
         beam: of the search.
 
     Raises:

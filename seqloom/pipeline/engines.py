@@ -60,6 +60,8 @@ class Running:
     translates together, so that a translation may depend on its neighbours; torch takes those of each."""
     scores: bool = True
     """Whether translations come with their scores. CTranslate2 searches greedily faster without; they are 0 then."""
+    compute_type: str | None = None
+    """What CTranslate2 calculates in; the fastest that is proven unless given."""
 
 
 class WithTorch:
@@ -112,6 +114,13 @@ class WithTorch:
             self._said.add(reason)
             self._say(f"CTranslate2 does not do this just as it is defined: {reason}. Torch does it, more slowly.")
         return self.torch
+
+
+def engine_and_type(engine: Engine, decoding: DecodingConfig) -> tuple[str, str]:
+    """By what a search is done, and what that calculates in."""
+    if isinstance(engine, WithTorch) and not engine.fast.cannot_search([], decoding):
+        return "ctranslate2", engine.fast.export.variant
+    return "torch", "float32"
 
 
 class Opened(NamedTuple):
@@ -277,7 +286,11 @@ def _fast(folder: ModelFolder, setup: TranslatorSetup, running: Running) -> Engi
     from seqloom.export.ctranslate2_engine import CTranslate2Engine
     from seqloom.pipeline.probe import choose
 
-    usable = [export for export in _usable(folder, running) if export.shortlist == running.shortlist]
+    usable = [
+        export
+        for export in _usable(folder, running)
+        if export.shortlist == running.shortlist and running.compute_type in (None, export.compute_type)
+    ]
     if not usable:
         raise ConfigError(NO_SHORTLIST.format(folder.path))
     choice = choose(usable, setup, running.threads, running.say)

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from seqloom.machine import processor
 from seqloom.metrics.translation import score_translations
+from seqloom.pipeline.engines import engine_and_type
 from seqloom.pipeline.translator import Translator
 from seqloom.tasks.folder import WEIGHTS
 
@@ -26,6 +27,10 @@ class System:
     layers: str
     """Of encoder and decoder."""
     d_model: int
+    engine: str
+    type: str
+    """What it calculates in."""
+    beam: int
     parameters: int
     bleu: float
     chrf: float
@@ -41,7 +46,6 @@ class Comparison:
 
     systems: list[System]
     sentences: int
-    beam: int | None
     signatures: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,13 +55,15 @@ class Comparison:
     def as_table(self) -> str:
         """For people; ratios to the first."""
         width = max(len(system.path) for system in self.systems)
-        head = f"{'':<{width}}{'layers':>8}{'d_model':>9}{'parameters':>12}{'BLEU':>8}{'chrF++':>8}{'tokens/s':>10}"
-        rows = [f"{head}{'times':>8}"]
+        engines = [f"{system.engine} {system.type}" for system in self.systems]
+        wide = max(map(len, engines)) + 2
+        head = f"{'':<{width}}{'layers':>8}{'d_model':>9}{'parameters':>12}{'engine':>{wide}}{'beam':>6}"
+        rows = [f"{head}{'BLEU':>8}{'chrF++':>8}{'tokens/s':>10}{'times':>8}"]
         first = self.systems[0].tokens_per_second
         rows += [
-            f"{s.path:<{width}}{s.layers:>8}{s.d_model:>9}{s.parameters / 1e6:>10.1f} M{s.bleu:>8.2f}{s.chrf:>8.2f}"
-            f"{s.tokens_per_second:>10,.0f}{s.tokens_per_second / first:>8.2f}"
-            for s in self.systems
+            f"{s.path:<{width}}{s.layers:>8}{s.d_model:>9}{s.parameters / 1e6:>10.1f} M{engine:>{wide}}{s.beam:>6}"
+            f"{s.bleu:>8.2f}{s.chrf:>8.2f}{s.tokens_per_second:>10,.0f}{s.tokens_per_second / first:>8.2f}"
+            for s, engine in zip(self.systems, engines, strict=True)
         ]
         rows += [f"{name}: {signature}" for name, signature in self.signatures.items()]
         return "\n".join(rows)
@@ -87,6 +93,7 @@ def weigh(
         scores = score_translations(said, references, translator.languages[1], ("bleu", "chrf"))
         signatures = {name: score.signature for name, score in scores.items()}
         config = translator.setup.model
+        decoding = translator.setup.decoding.model_copy(update=wanted)
         file = Path(translator.path) / WEIGHTS
         tokens = sum(len(ids) + 1 for ids in translator.setup.tgt_tokenizer.encode(said))
         systems.append(
@@ -94,6 +101,8 @@ def weigh(
                 str(translator.path.parent if translator.path.name == "model" else translator.path),
                 f"{config.num_encoder_layers}+{config.num_decoder_layers}",
                 config.d_model,
+                *engine_and_type(translator.engine, decoding),
+                decoding.beam,
                 _parameters(file),
                 scores["bleu"].value,
                 scores["chrf"].value,
@@ -101,7 +110,7 @@ def weigh(
                 file.stat().st_size,
             )
         )
-    return Comparison(systems, len(sources), beam, signatures)
+    return Comparison(systems, len(sources), signatures)
 
 
 def _parameters(path: Path) -> int:

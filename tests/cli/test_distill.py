@@ -2,15 +2,18 @@
 
 import fcntl
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seqloom.pipeline import distillation
+from seqloom.export.ctranslate2_model import export_model
+from seqloom.pipeline import distillation, probe
 from seqloom.pipeline.distillation import Distillation
-from seqloom.pipeline.translator import Translator, load
+from seqloom.pipeline.engines import Running, engine_and_type, read_translator
+from seqloom.pipeline.translator import Translator, load, open_translator
 from seqloom.tasks.folder import read_model
 from seqloom.training.log import Silent
 from seqloom.training.session import train_session
@@ -30,7 +33,21 @@ def teacher(toy_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "teacher"
 
 
+@pytest.fixture
+def int8_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed = {"float32": 1.0, "int8": 2.0}
+    monkeypatch.setattr(
+        probe, "_timed", lambda export, setup, shape: probe.Choice(export.variant, shape, speed[export.variant])
+    )
+
+
+@pytest.mark.usefixtures("int8_is_fast")
 def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path: Path) -> None:
+    export_model(read_translator(teacher), "int8", proofs={"yy": {"accepted": True}})
+    by_default = load(teacher)
+    assert engine_and_type(by_default.engine, by_default.setup.decoding) == ("ctranslate2", "int8")
+    sampling = by_default.setup.decoding.model_copy(update={"sample": True})
+    assert engine_and_type(by_default.engine, sampling) == ("torch", "float32")
     ran = seqloom("distill", teacher, "--into", tmp_path / "small", "--steps", "3", *SMALL, "--json")
     assert ran.status == 0
     assert "307 of 307 sentences translated" in ran.err
@@ -39,12 +56,15 @@ def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path
     first, second = report["systems"]
     assert (first["path"], first["layers"]) == (str(teacher), "2+1")
     assert (second["path"], second["layers"]) == (str(tmp_path / "small"), "1+1")
+    beam = by_default.setup.decoding.beam
+    for system in (first, second):  # alike, though the teacher is proven in int8
+        assert (system["engine"], system["type"], system["beam"]) == ("ctranslate2", "float32", beam)
     assert first["parameters"] > second["parameters"] > 0
     assert first["bleu"] > 50 > second["bleu"]  # it has learnt for three steps
     assert min(first["tokens_per_second"], second["tokens_per_second"]) > 0
     (file,) = (teacher / "distilled").glob("*-beam4.jsonl")
     said = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    translator = load(teacher)
+    translator = open_translator(teacher, Running(compute_type="float32"))
     answers = translator.translate([each["src"] for each in said], beam=4)
     assert [each["tgt"] for each in said if "kept" not in each] == [a.text for a in answers if not a.flags]
     student = load(tmp_path / "small")
@@ -54,6 +74,7 @@ def test_a_student_is_trained_and_compared(seqloom: Any, teacher: Path, tmp_path
     assert "sentences translated" not in again.err
     assert "finished" in again.err
     assert "BLEU" in again.out
+    assert re.findall(r"ctranslate2 float32 +(\d+)", again.out) == [str(beam)] * 2
 
 
 def test_vocabularies_of_their_own_are_not_tied_and_a_recipes_files_not_learnt_from(

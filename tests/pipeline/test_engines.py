@@ -183,8 +183,8 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(probe, "_timed", timed)
 
-    def in_use() -> str:
-        translator, _ = opened(run)
+    def in_use(**settings: str) -> str:
+        translator, _ = opened(run, **settings)
         assert isinstance(translator.engine, WithTorch)
         fast = translator.engine.fast
         assert isinstance(fast, CTranslate2Engine)
@@ -199,6 +199,7 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
     assert in_use() == "float32"
     export_model(read_translator(run), "int8", proofs={"yy": {"accepted": True}})
     assert in_use() == "int8"
+    assert in_use(compute_type="float32") == "float32"
     monkeypatch.setattr(ctranslate2_engine, "supported_types", lambda: {"float32"})
     _, said = opened(run)
     assert said[0] == f"This processor does not calculate in int8, which was proven for {run}."
