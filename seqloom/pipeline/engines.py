@@ -3,6 +3,7 @@
 Nothing heavy is loaded before it is needed: a translation by CTranslate2 never loads torch.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -39,6 +40,8 @@ NO_SHORTLIST = (
 ATTEMPTS = 5
 """To open a model that is replaced in the meantime."""
 
+LOG = logging.getLogger(__name__)
+
 Say = Callable[[str], None]
 """Where a sentence goes that the user should read."""
 
@@ -51,7 +54,7 @@ class Running:
     engine: Name = "auto"
     threads: int | None = None
     """Processor threads that CTranslate2 may use; all unless given."""
-    say: Say = lambda text: None
+    say: Say = LOG.warning
     """Where sentences about engines go, such as that a model is exported."""
     before_torch: Callable[[], None] = lambda: None
     """Called if torch is going to be loaded."""

@@ -270,6 +270,7 @@ def load(
 ) -> Translator:
     """Loads the model of a run folder or a model folder; of several, as one ensemble.
 
+    Where another engine is used than the one that was meant, or something takes time once, a warning is logged.
     An ensemble takes the mean of its members' probabilities at each step, and the settings of the first.
 
     Args:

@@ -1,10 +1,12 @@
 """Which engine runs a model, and what is said and done when one cannot."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,9 @@ from seqloom.pipeline.engines import Running, WithTorch, open_each, read_transla
 from seqloom.pipeline.translator import Translator, load, open_translator
 from seqloom.tasks.folder import PREVIOUS, write_model
 from seqloom.tasks.torch_engine import TorchEngine
+from tests.cli.test_cli import seqloom
+
+__all__ = ["seqloom"]  # the fixture
 
 
 @pytest.fixture
@@ -158,6 +163,27 @@ def test_where_it_is_not_installed_torch_translates(
     assert isinstance(translator.engine, TorchEngine)
     with pytest.raises(ConfigError, match="the engine ctranslate2 cannot be used: CTranslate2 is not installed"):
         opened(run, engine="ctranslate2")
+
+
+def test_python_logs_what_the_command_line_says(
+    run: Path, seqloom: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = load(run)
+    assert caplog.messages[0] == f"Exporting {run} for CTranslate2, once."
+    caplog.clear()
+    translator.translate(["1 2"], sample=True)
+    said = "CTranslate2 does not do this just as it is defined: sampling. Torch does it, more slowly."
+    assert caplog.record_tuples == [("seqloom.pipeline.engines", logging.WARNING, said)]
+    caplog.clear()
+    ran = seqloom("translate", run, "--sample", stdin=b"1 2\n")
+    assert (ran.err.count(said), caplog.messages) == (1, [])
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    load(run)
+    instead = "CTranslate2 is not installed (pip install ctranslate2); torch translates instead, more slowly."
+    assert caplog.messages == [instead]
+    caplog.clear()
+    ran = seqloom("translate", run, stdin=b"1 2\n")
+    assert (ran.err.count(instead), caplog.messages) == (1, [])
 
 
 def test_a_model_with_parts_that_it_lacks_is_torchs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
