@@ -351,7 +351,7 @@ def _timeline(
     if replayed:
         return Timeline(**replayed["timeline"])
     if budget is None:
-        return Timeline.of_steps(length["steps"])
+        return Timeline.of_steps(length["steps"], Timeline(**found[1]["timeline"]).first_total if found else None)
     if found is None:
         return Timeline.by_clock(max(1, budget.last_step(0, 0.0, 0.0, CHECKPOINTS)))
     state = found[1]

@@ -20,7 +20,7 @@ class Moment:
     progress: float
     """The share of the run before it, 0 to 1."""
     warmup: int
-    """The steps over which the rate rises; a quarter of a short run at most."""
+    """The steps over which the rate rises; a quarter at most of what the run was to be at its start."""
     warmed_up: float
     """The progress at their end."""
 
@@ -49,7 +49,7 @@ def wsd(now: Moment, config: TrainingConfig, d_model: int) -> float:
     """Warm-up, stable, decay: flat, then over the share ``decay`` of the run down to zero.
 
     The decay is 1 - sqrt of its own progress (Hägele et al. 2024, section 3.1). Nothing before it
-    depends on the length of the run, so a finished run can be continued from there.
+    depends on how long a run was made later, so a finished run can be continued from there.
     """
     decayed = max(0.0, (now.progress - (1 - config.decay)) / config.decay)
     return config.learning_rate * now.rising * (1 - math.sqrt(decayed))

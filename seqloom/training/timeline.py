@@ -28,9 +28,10 @@ class Timeline:
         """The steps after which the run was scored, where the clock decided about them."""
 
     @classmethod
-    def of_steps(cls, total: int) -> "Timeline":
-        """A run whose length is given."""
-        return cls([Mark(0, 0.0, total)])
+    def of_steps(cls, total: int, first_total: int | None = None) -> "Timeline":
+        """A run whose length is given; ``first_total`` is what was given at its start, if it is continued."""
+        shorter = [] if first_total is None else [Mark(0, 0.0, first_total)]
+        return cls([*shorter, Mark(0, 0.0, total)])
 
     @classmethod
     def by_clock(cls, total: int) -> "Timeline":

@@ -220,6 +220,15 @@ def test_a_resumed_run_goes_on_with_its_running_mean(tmp_path: Path, toy_setting
     assert any(name.startswith("mean:") for name in load_file(names[0]))
 
 
+def test_a_run_that_is_continued_keeps_its_warmup(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
+    """However often; its first length bounds it, to 3 steps of 12."""
+    settings = {**toy_settings, "training.warmup": 400, "training.schedule": "inverse_sqrt"}
+    for steps in (12, 18, 24):
+        records = run(tmp_path / "run", settings, training__steps=steps).records
+        rates = {record["step"]: record["learning_rate"] for record in records if "loss" in record}
+        assert rates[steps] == pytest.approx(5e-3 * (3 / steps) ** 0.5)
+
+
 def test_frozen_weights_stay_as_they_were(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     run(tmp_path / "run", toy_settings, training__freeze=["encoder.*"], training__average=1)
     torch.manual_seed(toy_settings.get("training.seed", 1))

@@ -42,6 +42,16 @@ def test_before_its_decay_no_rate_of_wsd_depends_on_the_length_of_the_run() -> N
     assert rates("wsd", 100)[:60] == rates("wsd", 1000)[:60]
 
 
+def test_a_continued_run_keeps_its_warmup() -> None:
+    """A quarter of its 40 steps at first: of 400 it would be 11, and the rate lower for a while."""
+    config = CONFIG.model_copy(update={"schedule": "wsd"})
+    short, longer = Timeline.of_steps(40), Timeline.of_steps(400, first_total=40)
+    warmup = [rate_at(step, short, config, 64) for step in range(1, 25)]
+    assert warmup == [rate_at(step, longer, config, 64) for step in range(1, 25)]
+    assert warmup[9:] == pytest.approx([0.7] * 15)
+    assert rate_at(242, longer, config, 64) < rate_at(241, longer, config, 64) == pytest.approx(0.7)
+
+
 def test_inverse_square_root() -> None:
     found = rates("inverse_sqrt")
     assert found[10] == pytest.approx(0.7)

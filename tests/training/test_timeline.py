@@ -16,6 +16,16 @@ def test_by_steps_the_progress_is_their_share() -> None:
     assert timeline.total == timeline.first_total == 40
 
 
+def test_a_run_that_was_to_be_shorter_at_first_differs_in_that_alone() -> None:
+    continued, whole = Timeline.of_steps(97, first_total=23), Timeline.of_steps(97)
+    assert (continued.first_total, continued.total) == (23, 97)
+    again = Timeline(**continued.as_dict())
+    for timeline in (continued, again):
+        assert [timeline.progress(step) for step in range(99)] == [whole.progress(step) for step in range(99)]
+        assert [step for step in range(99) if timeline.ends(step)] == [97, 98]
+    assert again.first_total == 23
+
+
 def test_a_part_ends_once() -> None:
     timeline = Timeline.of_steps(97)
     assert [step for step in range(1, 98) if timeline.part_ends(step, 4)] == [25, 49, 73, 97]
