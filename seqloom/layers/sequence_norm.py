@@ -44,9 +44,9 @@ class _Affine(nn.Module):
 class BatchNorm(_Affine):
     """Ioffe and Szegedy 2015, algorithms 1 and 2: each feature over all real positions of the batch.
 
-    While training, a text's numbers depend on the texts beside it. Otherwise mean and variance are running
-    ones, and each position is alone. These are parameters without gradients, so that they are saved and
-    averaged with the weights.
+    While training, a text's numbers depend on the texts beside it. Otherwise, and where the weight is frozen,
+    mean and variance are running ones, and each position is alone. These are parameters without gradients, so
+    that they are saved and averaged with the weights.
     """
 
     def __init__(self, d_model: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -57,7 +57,7 @@ class BatchNorm(_Affine):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x`` [B, T, D], ``mask`` [B, T] -> the same shape and type."""
-        if not self.training:
+        if not (self.training and self.weight.requires_grad):
             return self.normed(x, self.running_mean, self.running_variance)
         mean, variance = _moments(x, mask, (0, 1))
         with torch.no_grad():

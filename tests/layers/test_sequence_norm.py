@@ -65,6 +65,19 @@ def test_batch_is_torchs_with_its_running_statistics() -> None:
     torch.testing.assert_close(norm.eval()(x, mask())[mask()], theirs.eval()(x[mask()]), rtol=1e-6, atol=1e-6)
 
 
+def test_batch_that_is_frozen_takes_its_running_statistics_and_leaves_them() -> None:
+    x, norm = inputs(), made("batch")
+    assert isinstance(norm, BatchNorm)
+    norm(x, mask())
+    for parameter in norm.parameters():
+        parameter.requires_grad_(False)
+    gathered = norm.running_mean.clone(), norm.running_variance.clone()
+    found = norm(5 - x, mask())
+    assert norm.running_mean.equal(gathered[0])
+    assert norm.running_variance.equal(gathered[1])
+    torch.testing.assert_close(found, norm.eval()(5 - x, mask()))
+
+
 def test_instance_is_over_the_real_positions_of_one_text_feature_by_feature() -> None:
     x, norm = inputs(), made("instance")
     found = norm(x, mask())
