@@ -27,8 +27,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         frozen += matched
     for name in frozen:
         names[name].requires_grad_(False)
-    if len(set(frozen)) == len(names):
-        raise ConfigError("training.freeze matches all of the weights, so there is nothing to train")
+    if not any(weight.requires_grad for weight in names.values()):
+        raise ConfigError("training.freeze leaves no weight that learns, so there is nothing to train; freeze fewer")
     return frozen
 
 

@@ -24,12 +24,19 @@ def test_frozen_weights_are_chosen_by_name() -> None:
     ("patterns", "message"),
     [
         (["encodr.*"], r"no weight is named 'encodr\.\*'; names are such as encoder\.weight, encoder\.bias, decoder"),
-        (["*"], "matches all of the weights, so there is nothing to train"),
+        (["*"], "leaves no weight that learns, so there is nothing to train"),
     ],
 )
 def test_patterns_that_cannot_be_meant(patterns: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         freeze(model(), patterns)
+
+
+def test_what_never_learns_is_nothing_left_to_train() -> None:
+    frozen = model()
+    frozen.register_parameter("counted", nn.Parameter(torch.zeros(11), requires_grad=False))
+    with pytest.raises(ConfigError, match="leaves no weight that learns, so there is nothing to train"):
+        freeze(frozen, ["encoder.*", "decoder.*"])
 
 
 def test_the_running_mean_is_the_recurrence() -> None:
