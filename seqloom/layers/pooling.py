@@ -44,8 +44,10 @@ class MeanPooling(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Pooled:
         """As :class:`AttentionPooling`."""
-        weights = mask / mask.sum(1, keepdim=True)
-        return Pooled((weights[:, None].to(x.dtype) @ _real(x, mask))[:, 0], weights)
+        exact = torch.promote_types(x.dtype, torch.float32)
+        count = mask.sum(1, keepdim=True)
+        mean = _real(x, mask).sum(1, dtype=exact) / count
+        return Pooled(mean.to(x.dtype), mask.to(exact) / count)
 
 
 class MaxPooling(nn.Module):

@@ -43,6 +43,15 @@ def test_mean_and_max_are_those_of_the_real_positions(x: Tensor, mask: Tensor) -
         torch.testing.assert_close(largest.x[row], x[row, :length].amax(0))
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_mean_is_rounded_once(kind: torch.dtype) -> None:
+    """Thirteenths, each rounded to the type, would not add up to 1."""
+    found = MeanPooling(D)(torch.full((B, 13, D), 255 / 64, dtype=kind), torch.ones(B, 13, dtype=torch.bool))
+    assert found.x.dtype == kind
+    assert found.x.equal(torch.full((B, D), 255 / 64, dtype=kind))
+    assert found.weights.equal(torch.full((B, 13), 1 / 13, dtype=torch.promote_types(kind, torch.float32)))
+
+
 def test_max_weighs_a_position_by_how_many_numbers_it_gave() -> None:
     x = torch.tensor([[[5.0, 0.0, 3.0, 1.0, 9.0], [4.0, 2.0, 3.5, 0.0, 8.0], [99.0] * 5]])
     found = MaxPooling(D)(x, torch.tensor([[True, True, False]]))
