@@ -86,8 +86,8 @@ def labelled_key(config: LabelledDataConfig) -> str:
     return key_of(_contents(config, *_open_files(config)))
 
 
-def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> list[Example]:
-    """The texts of files with their labels, to test a classifier of ``labels`` on.
+def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> list[tuple[str, Example]]:
+    """The texts of files with their labels, to test a classifier of ``labels`` on, and where each of them stands.
 
     Raises:
         DataError: if a text or label is missing, or a label unknown.
@@ -99,7 +99,7 @@ def read_labelled(paths: Iterable[str], reading: Reading, labels: Labels) -> lis
         if not usable(example):
             raise DataError(f"{where}: expected a label and a text; delete the line, or complete it")
         _require_known(example.tgt, labels, where)
-        found.append(example)
+        found.append((where, example))
     if not found:
         raise DataError(f"{', '.join(paths)}: no text, expected labelled texts")
     return found

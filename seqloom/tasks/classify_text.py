@@ -14,6 +14,7 @@ from seqloom.config import ClassifierConfig, ClassifierTraining, LabelledDataCon
 from seqloom.data.batch import LabelledBatch, collate_labelled
 from seqloom.data.batching import TrainingBatches, evaluation_batches, sample_rows
 from seqloom.data.prepare_labelled import PreparedTexts, labelled_key, prepare_labelled, read_labelled
+from seqloom.errors import DataError
 from seqloom.metrics.classification import Report, report
 from seqloom.models.classifier import Classifier, TransformerClassifier
 from seqloom.tasks.card import classifier_card, predict_command
@@ -145,9 +146,15 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
     def test(self, model: nn.Module, files: Sequence[str], bootstrap: int = 0) -> Report:
         labels = self.setup.labels
         examples = read_labelled(files, self.setup.reading, labels)
-        answers = self.predict(model, [example.src for example in examples])
-        expected = [labels.number(example.tgt) for example in examples]
-        return report([labels.number(answer.label) for answer in answers], expected, labels.names, bootstrap)
+        found = []
+        for (where, _), answer in zip(examples, self.predict(model, [text.src for _, text in examples]), strict=True):
+            if not answer.label:
+                raise DataError(
+                    f"{where}: nothing of the text becomes a token, expected a text with words; delete the line, or "
+                    f"complete it"
+                )
+            found.append(labels.number(answer.label))
+        return report(found, [labels.number(text.tgt) for _, text in examples], labels.names, bootstrap)
 
     def predict(  # type: ignore[override]
         self, model: nn.Module, inputs: Sequence[str], batch_tokens: int = BATCH_TOKENS

@@ -218,7 +218,7 @@ def test_a_label_that_only_the_validation_has(prepare: Prepare, tmp_path: Path) 
 def read(tmp_path: Path, content: str, reading: Reading = Reading()) -> list[tuple[str, str]]:  # noqa: B008
     (tmp_path / "test.tsv").write_text(content, encoding="utf-8")
     examples = read_labelled([str(tmp_path / "test.tsv")], reading, Labels(["HAM", "SPAM"]))
-    return [(example.tgt, example.src) for example in examples]
+    return [(example.tgt, example.src) for _, example in examples]
 
 
 def test_a_test_set_is_read_as_the_training_was(tmp_path: Path) -> None:

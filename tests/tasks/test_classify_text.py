@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
 import torch
 from rich.console import Console
 
 import seqloom
 from seqloom.config import load_config
 from seqloom.data.tokenizers import PAD
-from seqloom.errors import ConfigError, ModelFolderError, UserError
+from seqloom.errors import ConfigError, DataError, ModelFolderError, UserError
 from seqloom.models.classifier import CLASSIFIERS
 from seqloom.pipeline.predictor import Predictor, open_predictor
 from seqloom.tasks.classify_text import ClassifyText
@@ -227,6 +228,27 @@ def test_an_empty_text_has_no_label(trained: Callable[[str], Path]) -> None:
     assert [bool(answer.label) for answer in answers] == [True, False, True, False, True, True]
     assert answers[1].line(weights=True) == ""
     assert answers[1].as_dict(weights=True) == {"label": "", "probability": 0.0, "probabilities": {}, "weights": []}
+
+
+def test_a_test_text_of_which_nothing_is_read_is_told(films: Path, tmp_path: Path) -> None:
+    """A space of no width is a character, but nothing to a vocabulary whose own rules leave it out."""
+    vocabulary, second = tmp_path / "own", tmp_path / "second.tsv"
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(films / "train.tsv"),
+        model_prefix=str(vocabulary),
+        vocab_size=53,
+        hard_vocab_limit=False,
+        normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+    )
+    own = {"data.tokenizer_file": f"{vocabulary}.model", "training.steps": 2}
+    train(tmp_path / "run", flags(films, "bag", **own))
+    second.write_text("pos\tfilm 1 is great .\nneg\t\u200b\n", encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        open_predictor(tmp_path / "run").test([films / "test.tsv", second])
+    assert str(error.value) == (
+        f"{second}:2: nothing of the text becomes a token, expected a text with words; delete the line, or complete it"
+    )
 
 
 def test_an_answer_as_a_line_and_as_json(trained: Callable[[str], Path]) -> None:
