@@ -11,12 +11,16 @@ DRAWS, QUERIES, KEYS = 64, 16, 32
 
 
 def measure(width: int, scaled: bool) -> tuple[float, float, float]:
-    """Variance of the scores, mean of the largest weight, and norm of the gradient that a score gets on average."""
+    """Variance of the scores, mean of the largest weight, and norm of the gradient at a query's products on average.
+
+    The products are what both have in common: behind the division is another variable.
+    """
     torch.manual_seed(width)
     q, k = torch.randn(DRAWS, QUERIES, width), torch.randn(DRAWS, KEYS, width)
-    scores = (q @ k.mT / (math.sqrt(width) if scaled else 1.0)).requires_grad_()
+    products = (q @ k.mT).requires_grad_()
+    scores = products / math.sqrt(width) if scaled else products
     weights = scores.softmax(-1)
-    (gradient,) = torch.autograd.grad((weights @ torch.randn(DRAWS, KEYS, 1)).sum(), scores)
+    (gradient,) = torch.autograd.grad((weights @ torch.randn(DRAWS, KEYS, 1)).sum(), products)
     largest = weights.detach().max(-1).values
     return float(scores.detach().var()), float(largest.mean()), float(gradient.norm(dim=-1).mean())
 
@@ -28,11 +32,15 @@ def scaling(full: bool) -> Page:
         (str(width), *plain, *divided) for width, plain, divided in zip(WIDTHS, found[False], found[True], strict=True)
     ]
     growth = math.log(found[False][-1][0] / found[False][0][0]) / math.log(WIDTHS[-1] / WIDTHS[0])
-    lost = found[True][-1][2] / found[False][-1][2]
-    at_64 = found[True][WIDTHS.index(64)][2] / found[False][WIDTHS.index(64)][2]
+    ratios = [plain[2] / divided[2] for plain, divided in zip(found[False], found[True], strict=True)]
+    last, at_64 = ratios[-1], ratios[WIDTHS.index(64)]
     sharp = found[False][-1][1]
     grows = 0.9 < growth < 1.1
     names = {False: "q k", True: "q k / sqrt(d)"}
+
+    def times(ratio: float) -> str:
+        return f"{max(ratio, 1 / ratio):.1f} times {'larger' if ratio > 1 else 'smaller'}"
+
     return Page(
         name="scaling",
         title=Text("With and without the division by sqrt(d_k)", "除以与不除以 √d_k"),
@@ -44,20 +52,18 @@ def scaling(full: bool) -> Page:
         done=Text(
             f"{DRAWS} times {QUERIES} queries and {KEYS} keys with independent normal components of variance 1, as at the start of "
             f"a training; softmax over the keys; the gradient of a random sum of what is seen, by its norm at the "
-            f"scores of one query. Nothing was trained.",
+            f"products of one query with the keys, before any division. Nothing was trained.",
             f"{DRAWS} 组、每组 {QUERIES} 个查询与 {KEYS} 个键，各分量为方差 1 的独立正态数（如训练之初）；对键做 softmax；"
-            f"取注意结果的随机加权和，测其梯度在每个查询的分数上的范数。没有训练。",
+            f"取注意结果的随机加权和，测其梯度在每个查询与各键的点积（除之前）上的范数。没有训练。",
         ),
         verdict=Text(
             f"The variance of an undivided score grows with d_k to the power of {growth:.2f}"
             f"{', as the paper says' if grows else ', which is not what the paper says'}: at {WIDTHS[-1]} the largest "
-            f"of {KEYS} weights is {sharp:.2f} on average and the gradient {lost:.0f} times smaller than with the "
-            f"division. At the usual width of 64 it is only {at_64:.1f} times smaller, so at first a training is "
-            f"slowed down there and not brought to a stop.",
+            f"of {KEYS} weights is {sharp:.2f} on average. The gradient at the products of query and key is "
+            f"{times(last)} than with the division there, and {times(at_64)} at the usual width of 64.",
             f"不除时分数的方差随 d_k 的 {growth:.2f} 次方增长"
             f"{'，与论文所说一致' if grows else '，与论文所说不同'}：d_k 为 {WIDTHS[-1]} 时，{KEYS} 个权重中最大者平均达 "
-            f"{sharp:.2f}，梯度只有除过之后的 1/{lost:.0f}。在常用的 64 维时只小 {at_64:.1f} 倍，"
-            f"所以训练之初只是变慢，并不会停住。",
+            f"{sharp:.2f}。此时查询与键的点积所得的梯度是除过时的 {last:.2g} 倍，在常用的 64 维时是除过时的 {at_64:.2g} 倍。",
         ),
         tables=[
             Table(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqloom.cli import lab as command
-from seqloom.lab import heads, length, order, parallel
+from seqloom.lab import heads, length, order, parallel, scaling
 from seqloom.lab.page import Page, Plot, Table, Text, draw, number, write_page
 from seqloom.lab.registry import LAB
 from seqloom.lab.scaling import measure
@@ -60,7 +60,38 @@ def test_every_page_is_of_an_experiment() -> None:
 def test_scores_vary_as_their_width() -> None:
     assert measure(256, scaled=False)[0] == pytest.approx(256, rel=0.2)
     assert measure(256, scaled=True)[0] == pytest.approx(1, rel=0.2)
-    assert measure(1024, scaled=False)[2] < measure(1024, scaled=True)[2] / 2
+
+
+@pytest.mark.parametrize("width", [4, 1024])
+def test_gradients_are_those_of_the_products_on_both_sides(width: int) -> None:
+    """Those of the scores would be larger by sqrt(d) with the division, and hide what it takes away."""
+    assert measure(width, scaled=False)[2] > 2 * measure(width, scaled=True)[2]
+
+
+@pytest.mark.parametrize(
+    ("divided", "en", "zh"),
+    [
+        (4.0, "is 4.0 times smaller than with the division there, and 4.0 times smaller at", "的 0.25 倍"),
+        (0.5, "is 2.0 times larger than with the division there, and 2.0 times larger at", "的 2 倍"),
+    ],
+)
+def test_the_verdict_on_scaling_follows_the_gradients(
+    divided: float, en: str, zh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        scaling, "measure", lambda width, scaled: (1.0, 0.2, divided) if scaled else (float(width), 0.9, 1.0)
+    )
+    verdict = scaling.scaling(False).verdict
+    assert en in verdict.en
+    assert verdict.zh.count(zh) == 2
+
+
+def test_the_page_on_scaling_says_what_is_measured(pages: dict[str, Page]) -> None:
+    """It depends on no machine."""
+    written = (ROOT / "docs" / "lab" / "scaling.md").read_text(encoding="utf-8")
+    for text in (pages["scaling"].verdict, pages["scaling"].done):
+        assert text.en in written
+        assert text.zh in written
 
 
 def test_only_encoders_are_blind() -> None:
