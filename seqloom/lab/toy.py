@@ -70,7 +70,7 @@ def optimise(
         loss: calculates it for a batch, another one each time.
         steps: updates.
         rate: the highest learning rate; it falls to zero in a line.
-        warmup: updates in which it rises.
+        warmup: updates in which it rises before, fewer than ``steps``.
         clip: largest norm of the gradient; 0 does not clip.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98))
@@ -81,7 +81,7 @@ def optimise(
         if clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - step / steps) * (min(1.0, (step + 1) / warmup) if warmup else 1.0)
+            group["lr"] = rate * min((step + 1) / warmup if warmup else 1.0, (steps - step) / (steps - warmup))
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(now.detach()))

@@ -26,7 +26,7 @@ def steps_of(gradient: float, warmup: int = 0, clip: float = 0.0) -> list[float]
 
 def test_the_rate_rises_and_falls_in_lines() -> None:
     assert steps_of(3.0) == pytest.approx([0.01, 0.008, 0.006, 0.004, 0.002], rel=1e-3)
-    assert steps_of(3.0, warmup=2) == pytest.approx([0.005, 0.008, 0.006, 0.004, 0.002], rel=1e-3)
+    assert steps_of(3.0, warmup=2) == pytest.approx([0.005, 0.01, 0.01, 0.02 / 3, 0.01 / 3], rel=1e-3)
 
 
 def test_gradients_are_clipped() -> None:
