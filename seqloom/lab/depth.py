@@ -43,6 +43,7 @@ def depth(full: bool) -> Page:
     ways = {
         "pre": ("pre", 0, RATE),
         "pre, warm-up": ("pre", WARMUP, RATE),
+        "pre, warm-up, low rate": ("pre", WARMUP, RATE / 3),
         "post": ("post", 0, RATE),
         "post, warm-up": ("post", WARMUP, RATE),
         "post, warm-up, low rate": ("post", WARMUP, RATE / 3),
@@ -53,20 +54,18 @@ def depth(full: bool) -> Page:
     }
     ratio = {norm: [uneven(norm, deep) for deep in depths] for norm in ("pre", "post")}
     guessing = math.log(VOCAB)
-    fails = {
-        name: next((deep for deep, loss in zip(depths, values, strict=True) if loss > 0.5 * guessing), None)
+    fails = {  # a loss that is no number is no success either
+        name: [str(deep) for deep, loss in zip(depths, values, strict=True) if not loss <= 0.5 * guessing]
         for name, values in losses.items()
     }
 
     def en(name: str) -> str:
         return (
-            f"learns at every depth up to {depths[-1]}"
-            if fails[name] is None
-            else f"fails from {fails[name]} layers on"
+            f"fails at {', '.join(fails[name])} layers" if fails[name] else f"learns at every depth up to {depths[-1]}"
         )
 
     def zh(name: str) -> str:
-        return f"到 {depths[-1]} 层都学得会" if fails[name] is None else f"从 {fails[name]} 层起学不会"
+        return f"在 {'、'.join(fails[name])} 层时学不会" if fails[name] else f"到 {depths[-1]} 层都学得会"
 
     return Page(
         name="depth",
@@ -79,16 +78,16 @@ def depth(full: bool) -> Page:
         done=Text(
             f"Encoders (d_model {WIDTH}, 4 heads) learn to say the mirror image of {LENGTH} tokens out of {VOCAB}: {steps} "
             f"updates of AdamW at a rate of {RATE:g} that falls to zero, with and without {WARMUP} updates in which it "
-            f"rises; post-norm also at a third of that rate. The loss of guessing is {guessing:.2f}; more than half of it counts as failed. Uneven: at the start, "
+            f"rises before; with them also at a third of that rate. The loss of guessing is {guessing:.2f}; more than half of it counts as failed. Uneven: at the start, "
             f"the gradient of the last feed-forward layer over that of the first. One seed.",
             f"编码器（d_model {WIDTH}，4 个头）学习说出 {LENGTH} 个词（共 {VOCAB} 种）的镜像：AdamW {steps} 步，学习率 {RATE:g} 线性降到零，"
-            f"有或没有 {WARMUP} 步的预热；后置另用三分之一的学习率。瞎猜的损失为 {guessing:.2f}，超过一半算学不会。不均匀度：训练之初最后一层前馈网络的梯度与第一层之比。一个种子。",
+            f"有或没有 {WARMUP} 步的预热；有预热时另用三分之一的学习率。瞎猜的损失为 {guessing:.2f}，超过一半算学不会。不均匀度：训练之初最后一层前馈网络的梯度与第一层之比。一个种子。",
         ),
         verdict=Text(
             f"Without a warm-up post-norm {en('post')} and pre-norm {en('pre')}; with one, post-norm {en('post, warm-up')} (at a "
-            f"third of the rate it {en('post, warm-up, low rate')}) and pre-norm {en('pre, warm-up')}. At the start the last layer's gradient is {ratio['post'][-1]:.2g} times "
+            f"third of the rate it {en('post, warm-up, low rate')}) and pre-norm {en('pre, warm-up')} (at a third of the rate it {en('pre, warm-up, low rate')}). At the start the last layer's gradient is {ratio['post'][-1]:.2g} times "
             f"the first one's with post-norm at {depths[-1]} layers, and {ratio['pre'][-1]:.2g} times with pre-norm.",
-            f"不预热时，后置{zh('post')}，前置{zh('pre')}；预热后，后置{zh('post, warm-up')}（学习率降为三分之一时{zh('post, warm-up, low rate')}），前置{zh('pre, warm-up')}。"
+            f"不预热时，后置{zh('post')}，前置{zh('pre')}；预热后，后置{zh('post, warm-up')}（学习率降为三分之一时{zh('post, warm-up, low rate')}），前置{zh('pre, warm-up')}（学习率降为三分之一时{zh('pre, warm-up, low rate')}）。"
             f"{depths[-1]} 层时，训练之初最后一层的梯度是第一层的 {ratio['post'][-1]:.2g} 倍（后置）与 {ratio['pre'][-1]:.2g} 倍（前置）。",
         ),
         tables=[
