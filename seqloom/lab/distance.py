@@ -179,7 +179,6 @@ def distance(full: bool) -> Page:
     gated = [start[name][-1] for name in ("LSTM", "GRU")]
     as_taught = start["RNN"][-1] < min(gated) and max(gated) < start["Transformer"][-1]
     first = reach_alone["RNN"] < min(far for name, far in reach_alone.items() if name != "RNN")
-    helped = any(reach_alone[name] < min(reach[name], last) for name in MODELS)
     blind = [name for name in MODELS if reach[name] >= last and end[name][-1] < VANISHED]
 
     def ends(values: Mapping[str, Sequence[float]]) -> str:
@@ -219,13 +218,13 @@ def distance(full: bool) -> Page:
             f"At the start, the gradient over {last} steps is, as a share of that over one: {ends(start)}, which is "
             f"{'' if as_taught else 'not '}the order of the textbooks; and trained on one distance alone, they recall "
             f"{RECALLED:.0%} of the marks up to a distance of: {reached(reach_alone)}, so that the plain RNN is "
-            f"{'' if first else 'not '}the first to fail. Trained on all distances they reach: {reached(reach)}"
-            f"{', for short distances are stepping stones to long ones' if helped else ''}; then the gradients are: {ends(end)}"
+            f"{'' if first else 'not '}the first to fail. Trained on all distances, {times * STEPS:,} updates in place of "
+            f"{times * ALONE:,}, they reach: {reached(reach)}; then the gradients are: {ends(end)}"
             f"{f', so that what is remembered need not show in the gradient ({blind[0]})' if blind else ''}.",
             f"训练之初，{last} 步之外的梯度与一步之外的比：{ends(start)}，与教科书所说的次序"
             f"{'一致' if as_taught else '不同'}；只在一种距离上训练时，能答对 {RECALLED:.0%} 的最远距离：{reached(reach_alone)}，"
-            f"最先失败的{'是' if first else '不是'}简单的 RNN。在所有距离上训练时：{reached(reach)}"
-            f"{'，短距离是通向长距离的台阶' if helped else ''}；此时的梯度：{ends(end)}"
+            f"最先失败的{'是' if first else '不是'}简单的 RNN。在所有距离上训练（{times * STEPS:,} 步，而非 {times * ALONE:,} 步）时："
+            f"{reached(reach)}；此时的梯度：{ends(end)}"
             f"{f'，可见记得住的，梯度里未必看得见（{blind[0]}）' if blind else ''}。",
         ),
         tables=[
