@@ -39,8 +39,8 @@ def test_steps_and_updates_are_made(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert all(weight.grad is None for weight in model.parameters())
     ticks = iter(range(100))
     monkeypatch.setattr(length.time, "perf_counter", lambda: next(ticks) ** 2)
-    # Step n lasts from 2n to 2n + 1, squared: 4n + 1.
-    assert steps(model.eval(), [1, 5]) == [1, 9]
+    # Step n of pass r lasts from 10r + 2n to 10r + 2n + 1, squared: 20r + 4n + 1. The first pass is thrown away.
+    assert steps(model.eval(), [1, 5]) == [21, 29]
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, power: float) -> None:
