@@ -24,8 +24,8 @@ Numbers = NDArray[np.float64]
 BEGIN, END, COMMA, SPECIAL = 0, 1, 2, 3
 WORDS = 32
 VOCAB = SPECIAL + WORDS
-LENGTHS = list(range(2, 25, 2))
-"""Words of a sentence, its comma not counted."""
+LENGTHS = list(range(4, 25, 2))
+"""Words of a sentence, its comma not counted; of two words there are so few that none would be new."""
 WIDTH, ROWS, RATE, CLIP = 128, 64, 2e-3, 1.0
 STEPS, SEEDS, TESTED = 1500, 2, 100
 MORE_STEPS = 6000

@@ -54,6 +54,15 @@ def test_a_model_learns_the_shortest_sentences(monkeypatch: pytest.MonkeyPatch) 
     assert fixed_code.right(model.eval(), 2).mean() > 0.8
 
 
+def test_new_sentences_are_new() -> None:
+    """Of the shortest there are fewest."""
+    trained, means = fixed_code.STEPS * fixed_code.ROWS // len(fixed_code.LENGTHS), dictionary()
+    seen, _ = sentences(trained, fixed_code.LENGTHS[0], means, torch.Generator().manual_seed(3))
+    tested, _ = sentences(fixed_code.TESTED, fixed_code.LENGTHS[0], means, torch.Generator().manual_seed(5))
+    known = {tuple(src) for src in seen.tolist()}
+    assert sum(tuple(src) in known for src in tested.tolist()) < 0.03 * fixed_code.TESTED
+
+
 def test_trends() -> None:
     random = np.random.default_rng(3)
     lengths = np.repeat(np.arange(2.0, 12.0), 13)
@@ -80,9 +89,9 @@ def measured(fixed: float, attention: float) -> Measured:
 
 def test_means_by_length_lie_in_their_intervals() -> None:
     found = measured(-3, 0)
-    rows = found.by_length([(2, 2), (4, 8)])
-    assert [(name, count) for name, count, _ in rows] == [("2", 5), ("4 to 8", 15)]
-    chosen = found.quality["fixed code"][(found.lengths >= 4) & (found.lengths <= 8)]
+    rows = found.by_length([(4, 4), (6, 10)])
+    assert [(name, count) for name, count, _ in rows] == [("4", 5), ("6 to 10", 15)]
+    chosen = found.quality["fixed code"][(found.lengths >= 6) & (found.lengths <= 10)]
     mean, low, high = rows[1][2]["fixed code"]
     assert mean == pytest.approx(chosen.mean())
     assert low < mean < high
