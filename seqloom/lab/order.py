@@ -4,10 +4,11 @@ import torch
 
 from seqloom.config import ModelConfig
 from seqloom.lab.page import Page, Plot, Table, Text
+from seqloom.layers.positions import POSITIONS
 from seqloom.models.encoder_decoder import EncoderDecoder
 
 VOCAB, LENGTH, ROWS = 97, 11, 7
-KINDS = ("none", "sinusoidal", "learned", "rotary", "alibi", "t5", "shaw")
+KINDS = tuple(POSITIONS)
 DEPTHS = (1, 2, 3, 6)
 BLIND = 1e-4
 """What rounding may come to, of numbers of size 1."""

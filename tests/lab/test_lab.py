@@ -11,6 +11,7 @@ from seqloom.lab.page import Page, Plot, Table, Text, draw, number, write_page
 from seqloom.lab.registry import LAB
 from seqloom.lab.scaling import measure
 from seqloom.lab.toy import SEEDS, accuracies, mirrored
+from seqloom.layers.positions import POSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"length", "order", "parallel", "scaling"}
@@ -97,6 +98,11 @@ def test_the_page_on_scaling_says_what_is_measured(pages: dict[str, Page]) -> No
 def test_only_encoders_are_blind() -> None:
     assert order.told_by_encoder("none") < order.BLIND < order.told_by_encoder("rotary")
     assert order.told_by_decoder("none", 1) < order.BLIND < order.told_by_decoder("none", 2)
+
+
+def test_every_encoding_is_tried(pages: dict[str, Page]) -> None:
+    assert [row[0] for row in pages["order"].tables[0].rows] == list(POSITIONS)
+    assert "every encoding opens its eyes" in pages["order"].verdict.en
 
 
 def test_each_model_is_built_and_trained_anew() -> None:
