@@ -67,7 +67,7 @@ class Page:
 def number(value: float) -> str:
     """Three digits that count."""
     if value == 0 or 0.001 <= abs(value) < 100_000:
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
     return f"{value:.1e}"
 
 

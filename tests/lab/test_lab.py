@@ -121,8 +121,8 @@ def test_a_verdict_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_numbers_and_tables() -> None:
-    shown = [number(value) for value in (0, 0.00012, 0.1234, 12.34, 1234.5, 1e7)]
-    assert shown == ["0", "1.2e-04", "0.123", "12.3", "1,234", "1.0e+07"]
+    shown = [number(value) for value in (0, 0.00012, 0.1234, 12.34, 999.4, 999.7, 1234.5, 1e7)]
+    assert shown == ["0", "1.2e-04", "0.123", "12.3", "999", "1,000", "1,234", "1.0e+07"]
     assert Table(("a", "b"), [("x", 0.5)]).lines() == ["| a | b |", "| --- | --- |", "| x | 0.5 |"]
 
 
