@@ -147,7 +147,9 @@ def _draw(plot: Plot, axes: Any) -> None:
     axes.set_ylabel(plot.y)
     if plot.log_x:
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(lambda value, position: f"{value:g}")
+        places = sorted({place for line, _ in plot.lines.values() for place in line})
+        axes.set_xticks(places, [f"{place:,g}" for place in places])
+        axes.set_xticks([], minor=True)
     if plot.log_y:
         axes.set_yscale("log")
     if plot.share:

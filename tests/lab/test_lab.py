@@ -134,6 +134,14 @@ def test_intervals_are_drawn_around_their_lines(tmp_path: Path) -> None:
     assert areas[0] == 0 < areas[1]
 
 
+def test_a_logarithmic_axis_is_marked_where_something_was_measured(tmp_path: Path) -> None:
+    places = [1_000, 5_000, 29_000, 120_000]
+    draw([Plot("x", "y", {"a": (places, [1.0, 2.0, 3.0, 4.0])}, log_x=True)], tmp_path / "a.svg")
+    texts = re.findall("<!-- (.+) -->", (tmp_path / "a.svg").read_text(encoding="utf-8"))
+    assert [text for text in texts if "00" in text] == ["1,000", "5,000", "29,000", "120,000"]
+    assert not {"1024", "2048", "16384"} & set(texts)
+
+
 def test_without_pictures_no_library_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = Text("one", "一")
     page = Page("plain", text, text, text, text, [Table(("a",), [("b",)])])
