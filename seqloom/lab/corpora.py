@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -77,7 +78,9 @@ def write_sample(corpus: Corpus, data: Path, pairs: int, seed: int, folder: Path
 
 
 def train_translator(run: Path, corpus: Corpus, data: Path, train: list[Path], settings: Mapping[str, Any]) -> Path:
-    """Trains as ``seqloom train`` does, and says nothing; returns the run folder.
+    """Trains as ``seqloom train`` does, and says nothing; returns the run folder, without its checkpoints.
+
+    They are for continuing it, which no experiment does, and larger than all the rest.
 
     Args:
         run: a new folder.
@@ -96,4 +99,5 @@ def train_translator(run: Path, corpus: Corpus, data: Path, train: list[Path], s
         "data.tgt_lang": corpus.languages[1],
     }
     train_session(run, "translate", flags={**files, **settings}, display=Silent())
+    shutil.rmtree(run / "checkpoints")
     return run

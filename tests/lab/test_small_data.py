@@ -23,7 +23,11 @@ def test_both_models_have_the_same_means(toy_data: Path, toy_settings: dict[str,
 
     def train(run: Path, corpus: Corpus, where: Path, files: list[Path], flags: dict[str, Any]) -> Path:
         trained.append(flags)
-        return train_translator(run, corpus, where, files, flags)
+        train_translator(run, corpus, where, files, flags)
+        left = {path.name for path in run.iterdir()}
+        assert "model" in left
+        assert "checkpoints" not in left
+        return run
 
     train_translator = small_data.train_translator
     with pytest.MonkeyPatch.context() as patch:
