@@ -136,7 +136,8 @@ def find_language(wanted: str, found: Collection[str]) -> list[str]:
 def choose_direction(known: Sequence[Direction], src_lang: str = "", tgt_lang: str = "") -> Direction:
     """The one of the ``known`` directions that is asked for; a language that is not given may be any.
 
-    The target decides. Where several sources fit, the model was trained to tell them by itself.
+    The target decides. Where several sources fit, the model was trained to tell them by itself. A code written
+    like the one that is asked for goes before others that fit: of en-zh and en-zh-TW, ``zh`` is the first.
 
     Raises:
         UserError: if none fits, or if several target languages do.
@@ -152,6 +153,8 @@ def choose_direction(known: Sequence[Direction], src_lang: str = "", tgt_lang: s
     if not fitting:
         asked = Direction(src_lang or "?", tgt_lang or "?")
         raise UserError(f"this model translates {names} and not {asked}; ask for that, or load another model")
+    for side, wanted in ((1, tgt_lang), (0, src_lang)):
+        fitting = [each for each in fitting if subtags(each[side]) == subtags(wanted)] or fitting
     if len({direction.tgt for direction in fitting}) > 1:
         raise UserError(f"this model translates {names}; say into which language, by tgt_lang or --tgt-lang")
     return fitting[0]

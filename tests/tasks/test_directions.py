@@ -26,6 +26,7 @@ from seqloom.training.session import train_session
 ONE = [Direction("en", "de")]
 BOTH = [Direction("en", "de"), Direction("de", "en")]
 INTO_ONE = [Direction("de", "en"), Direction("fr", "en")]
+NARROWER = [Direction("en", "zh"), Direction("en", "zh-TW"), Direction("zh-TW", "en"), Direction("zh", "en")]
 MANY = [Direction("en", "de"), Direction("en", "zh-CN"), Direction("de", "en"), Direction("fr", "en")]
 
 
@@ -41,6 +42,12 @@ MANY = [Direction("en", "de"), Direction("en", "zh-CN"), Direction("de", "en"), 
         (MANY, "", "zh", "en-zh-CN"),
         (MANY, "", "en", "de-en"),
         (MANY, "fr", "", "fr-en"),
+        (NARROWER, "", "zh", "en-zh"),
+        (NARROWER, "", "zh_tw", "en-zh-TW"),
+        (NARROWER, "", "zh-HK", "en-zh"),
+        (NARROWER, "zh", "en", "zh-en"),
+        (NARROWER, "zh-TW", "", "zh-TW-en"),
+        (NARROWER, "en-GB", "zh", "en-zh"),
     ],
 )
 def test_a_direction_is_chosen_by_its_languages(known, src, tgt, chosen):
@@ -66,6 +73,7 @@ def test_a_direction_is_chosen_by_its_languages(known, src, tgt, chosen):
             "",
             "this model translates en-de, en-zh-CN, de-en, fr-en; say into which language, by tgt_lang or --tgt-lang",
         ),
+        (NARROWER, "en", "", "this model translates en-zh, en-zh-TW, zh-TW-en, zh-en; say into which language"),
         (MANY, "fr", "de", "this model translates en-de, en-zh-CN, de-en, fr-en and not fr-de; ask for that, or load"),
     ],
 )
