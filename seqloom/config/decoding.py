@@ -72,8 +72,14 @@ class DecodingConfig(Section):
             raise ValueError(
                 f"{'diversity' if self.diversity else 'mbr'} needs several hypotheses; set beam to 2 or more"
             )
-        for key in ("length", "length_ratio"):
-            least, most = getattr(self, f"min_{key}"), getattr(self, f"max_{key}")
-            if most != "auto" and least > most and (key == "length" or most):
-                raise ValueError(f"min_{key} ({least}) is more than max_{key} ({most}), so that nothing is allowed")
+        if self.min_length >= self.max_length:
+            raise ValueError(
+                f"min_length ({self.min_length}) is not less than max_length ({self.max_length}), which counts the end, "
+                f"so that nothing is allowed"
+            )
+        least, most = self.min_length_ratio, self.max_length_ratio
+        if most and most != "auto" and least > most:
+            raise ValueError(
+                f"min_length_ratio ({least}) is more than max_length_ratio ({most}), so that nothing is allowed"
+            )
         return self

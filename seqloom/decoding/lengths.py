@@ -3,7 +3,7 @@
 from seqloom.config import DecodingConfig
 
 ROOM = 10
-"""Tokens beyond a multiple of the source's that an output may have, and beyond its prefix."""
+"""Tokens beyond a multiple of the source's that an output may have, and beyond its prefix and its least length."""
 
 STEP = 16
 """A bound by the source is rounded up to a multiple of this, so that sentences of about one length have the same: what
@@ -20,7 +20,8 @@ def length_bounds(read: int, config: DecodingConfig, places: int | None = None, 
         forced: how many tokens the output's prefix may take.
     """
     longest = min(config.max_length, places or config.max_length)
+    shortest = max(int(read * config.min_length_ratio), config.min_length)
     if config.max_length_ratio and config.max_length_ratio != "auto":
-        by_source = max(int(read * config.max_length_ratio), forced) + ROOM
+        by_source = max(int(read * config.max_length_ratio), forced, shortest) + ROOM
         longest = min(longest, -(-by_source // STEP) * STEP)
-    return longest, max(int(read * config.min_length_ratio), config.min_length)
+    return longest, shortest

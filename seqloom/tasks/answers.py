@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from seqloom.config import DecodingConfig
 from seqloom.decoding.hypothesis import Hypothesis
+from seqloom.errors import UserError
 from seqloom.tasks.engine import BATCH_TOKENS, Engine
 from seqloom.tasks.setup import TranslatorSetup
 
@@ -46,14 +47,23 @@ def translate(
         n_best: translations of each.
         batch_tokens: bounds what is translated together, and changes nothing but the speed.
         prefixes: what each translation starts with.
+
+    Raises:
+        UserError: for a least length or a prefix that leaves no room for an end.
     """
     decoding = setup.bounded(decoding or setup.decoding)
+    most = min(decoding.max_length, engine.longest or decoding.max_length)
+    if decoding.min_length >= most:
+        raise UserError(
+            f"decoding.min_length is {decoding.min_length:,}, and an output of this model has at most {most:,} tokens "
+            f"with its end; give less"
+        )
     rows = [row for row, ids in enumerate(tokens) if ids]
     forced = None
     if prefixes:
         from seqloom.tasks.prefix import prefixes_of
 
-        forced = prefixes_of(setup.tgt_tokenizer).forced([prefixes[row] for row in rows], decoding.max_length)
+        forced = prefixes_of(setup.tgt_tokenizer).forced([prefixes[row] for row in rows], most)
     candidates = n_best if decoding.mbr == "none" else decoding.beam
     found = engine.search(setup.framed([tokens[row] for row in rows]), decoding, candidates, batch_tokens, forced)
     spelt = iter(setup.tgt_tokenizer.decode([each.tokens for best in found for each in best]))

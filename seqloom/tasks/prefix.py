@@ -45,18 +45,19 @@ class Prefixes:
         for i in self.text:
             self.by_start.setdefault(self.pieces[i][0], []).append(i)
 
-    def forced(self, texts: Sequence[str], max_length: int) -> list[Prefix]:
+    def forced(self, texts: Sequence[str], most: int) -> list[Prefix]:
         """One prefix for each of ``texts``; an empty text forces nothing.
 
         Raises:
-            UserError: for a text that the vocabulary cannot spell, or that may take ``max_length`` tokens.
+            UserError: for a text that the vocabulary cannot spell, or that may take ``most`` tokens, as many as an
+                output has.
         """
         each = {text: self._forced(text) for text in dict.fromkeys(texts)}
         for text, prefix in each.items():
-            if prefix.longest >= max_length:
+            if prefix.longest >= most:
                 raise UserError(
-                    f"the output cannot start with {text!r:.60}: that may take {prefix.longest:,} tokens and "
-                    f"decoding.max_length is {max_length:,}; raise it, or give less"
+                    f"the output cannot start with {text!r:.60}: that may take {prefix.longest:,} tokens, and an "
+                    f"output has at most {most:,} with its end, by decoding.max_length or the model's places; give less"
                 )
         return [each[text] for text in texts]
 

@@ -43,6 +43,15 @@ def test_lengths_relative_to_the_source():
     assert shortest.tolist() == [0, 0]
 
 
+def test_a_least_length_leaves_room_behind_it():
+    config = DecodingConfig(max_length=61, max_length_ratio=1.0, min_length=29)
+    assert lengths(sources(1, 41), config)[0].tolist() == [48, 61]
+    config = DecodingConfig(max_length=61, max_length_ratio="auto", min_length_ratio=3.0)
+    bounded = config.model_copy(update={"max_length_ratio": 1.5})  # as the training data say
+    assert lengths(sources(1, 13), bounded)[0].tolist() == [16, 61]
+    assert lengths(sources(1, 7), bounded)[0].tolist() == [16, 32]
+
+
 def test_a_prefix_leaves_room_behind_it():
     forced = sources(1, 1, prefixes=[Prefix([5] * 13), Prefix()])
     assert lengths(forced, DecodingConfig(max_length=40, max_length_ratio=1.0))[0].tolist() == [32, 16]
@@ -110,7 +119,14 @@ def test_each_setting_reaches_the_search():
         ({"sample": True, "diversity": 0.5}, "sample and diversity exclude each other: draws are independent already"),
         ({"beam": 1, "diversity": 0.5}, "diversity needs several hypotheses; set beam to 2 or more"),
         ({"beam": 1, "mbr": "chrf"}, "mbr needs several hypotheses; set beam to 2 or more"),
-        ({"min_length": 9, "max_length": 8}, r"min_length \(9\) is more than max_length \(8\), so that nothing is"),
+        (
+            {"min_length": 9, "max_length": 8},
+            r"min_length \(9\) is not less than max_length \(8\), which counts the end",
+        ),
+        (
+            {"min_length": 7, "max_length": 7},
+            r"min_length \(7\) is not less than max_length \(7\), which counts the end",
+        ),
         (
             {"min_length_ratio": 2, "max_length_ratio": 1.5},
             r"min_length_ratio \(2.0\) is more than max_length_ratio \(1.5\), so that nothing is allowed",

@@ -327,6 +327,10 @@ def test_a_model_with_so_many_places_says_and_reads_no_more(tmp_path: Path, toy_
     assert translator.limit == 23
     (translation,) = translator.translate(["ab " * 50])
     assert translation.segments > 1
+    with pytest.raises(UserError, match=r"cannot start with 'ab ab .* an output has at most 24 with its end"):
+        translator.translate(["ab"], prefixes="ab " * 24)
+    with pytest.raises(UserError, match=r"min_length is 24, and an output of this model has at most 24 tokens"):
+        translator.translate(["ab"], min_length=24)
 
 
 def test_more_tokens_than_places_are_refused_before_training(tmp_path: Path, toy_settings: dict[str, Any]) -> None:

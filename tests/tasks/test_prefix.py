@@ -96,6 +96,6 @@ def test_words_are_said_whole(known):
 
 
 def test_a_prefix_that_leaves_no_room_is_refused(known):
-    with pytest.raises(UserError, match=r"may take 42 tokens and decoding.max_length is 42; raise it, or give less"):
+    with pytest.raises(UserError, match=r"may take 42 tokens, and an output has at most 42 with its end"):
         known["bpe"].forced(["3 " * 20 + "3"], 42)
     assert known["bpe"].forced(["3 " * 20 + "3"], 43)[0].longest == 42
