@@ -168,6 +168,11 @@ def test_jsonl_lines_may_be_empty_and_of_several_shapes(tmp_path):
     ]
 
 
+def test_an_empty_key_of_jsonl_is_no_side(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"": "x", "src": "a", "tgt": "b"}\n')
+    assert pairs(path, Options("de", "en")) == [("a", "b")]
+
+
 @given(st.lists(st.tuples(text, text)), st.booleans())
 def test_jsonl_comes_back_as_it_was_written(tmp_path_factory, rows, ascii_only):
     lines = [json.dumps({"translation": {"en": t, "zh": s}}, ensure_ascii=ascii_only) for s, t in rows]

@@ -13,15 +13,16 @@ from seqloom.errors import DataError, shown
 
 def read_jsonl(path: Path, options: Options) -> Iterator[Example]:
     """Yields the pairs of ``{"src": ..., "tgt": ...}`` or ``{"translation": {"zh": ..., "en": ...}}`` lines."""
-    src, tgt = "", ""
+    names: tuple[str, str] | None = None
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             yield Example("", "", number)
             continue
         where = f"{path}:{number}"
         record = _record(line, where, options)
-        if src not in record or tgt not in record:
-            src, tgt = require_columns(where, list(record), options)
+        if names is None or not record.keys() >= {*names}:
+            names = require_columns(where, list(record), options)
+        src, tgt = names
         yield Example(_text(record, src, where, line), _text(record, tgt, where, line), number)
 
 
