@@ -106,7 +106,7 @@ class Translator:
 
         Raises:
             ConfigError: for a setting that does not exist or is out of range.
-            UserError: for a text that is not Unicode.
+            UserError: for a text or a prefix that is not Unicode, or a prefix or a least length without room behind it.
             ModelFolderError: if no number comes out of the model.
         """
         if isinstance(texts, str):
@@ -123,6 +123,8 @@ class Translator:
             prefixes = [prefixes or ""] * len(texts)
         if len(prefixes) != len(texts):
             raise UserError(f"{len(prefixes):,} prefixes for {len(texts):,} texts, expected one for each")
+        for number, prefix in enumerate(prefixes):
+            _require_unicode(prefix, f"prefix {number + 1}")
         parts: list[tuple[str, str]] = []  # with their prefixes
         spans: list[tuple[int, int]] = []
         checked = [self._checked(text, number) for number, text in enumerate(texts)]
@@ -201,10 +203,7 @@ class Translator:
 
     @staticmethod
     def _checked(text: str, number: int) -> str:
-        try:
-            text.encode()
-        except (UnicodeEncodeError, AttributeError):
-            raise UserError(f"text {number + 1} is not Unicode text ({text!r:.60}); decode it first") from None
+        _require_unicode(text, f"text {number + 1}")
         return normalize(text)
 
     def _count(self, texts: Sequence[str]) -> list[int]:
@@ -228,6 +227,13 @@ class Translator:
     def _require_number(self, calculated: float) -> None:
         if math.isnan(calculated):
             raise not_a_number(self.path)
+
+
+def _require_unicode(text: str, name: str) -> None:
+    try:
+        text.encode()
+    except (UnicodeEncodeError, AttributeError):
+        raise UserError(f"{name} is not Unicode text ({text!r:.60}); decode it first") from None
 
 
 def _named(faults: list[tuple[str, ...]]) -> tuple[str, ...]:

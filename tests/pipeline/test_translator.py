@@ -210,6 +210,8 @@ def test_mistakes_are_said(translator: Translator) -> None:
         translator.translate(["1"], bean=2)
     with pytest.raises(ConfigError, match="beam"):
         translator.translate(["1"], beam=0)
+    with pytest.raises(UserError, match=r"prefix 2 is not Unicode text"):
+        translator.translate(["1", "2"], prefixes=["ein", "\ud800"])
     with pytest.raises(UserError, match="3 prefixes for 2 texts, expected one for each"):
         translator.translate(["1", "2"], prefixes=["a", "b", "c"])
     with pytest.raises(UserError, match="there are 1 prefixes and more lines; expected a prefix for each line"):
