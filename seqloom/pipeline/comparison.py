@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from seqloom.data.languages import SURE, detect, same_language
 from seqloom.data.readers import read_lines
-from seqloom.errors import DataError, UserError
+from seqloom.errors import DataError, UserError, shown
 from seqloom.metrics.significance import ROUNDING, Comparison, compare
 from seqloom.metrics.translation import Metric
 from seqloom.pipeline.evaluation import LABELS, require_references
@@ -19,6 +19,9 @@ LEVEL = 0.05
 """Of significance, in the words of the table."""
 
 LOWER_IS_BETTER = {"ter"}
+
+MOST_SHOWN = 500
+"""Characters of one text: a file may hold anything."""
 
 
 class System(NamedTuple):
@@ -190,8 +193,8 @@ def compare_systems(
             compared[name] = compare(of_a, of_b, metric.score, resamplings, seed), metric.signature(resamplings)
         if name == "chrf":
             by_sentence = [list(map(metric.score, rows.tolist())) for rows in (of_a, of_b)]
-    shown: Sequence[str | None] = sources or [None] * len(references)
-    columns = zip(shown, references, *(system.translations for system in systems), *by_sentence, strict=True)
+    given: Sequence[str | None] = sources or [None] * len(references)
+    columns = zip(given, references, *(system.translations for system in systems), *by_sentence, strict=True)
     sentences = [Sentence(line, *row) for line, row in enumerate(columns, start=1)]
     return Report((a, b), language, compared, sentences, resamplings, seed)
 
@@ -249,5 +252,5 @@ def _shown(each: Sentence) -> list[str]:
     texts = {"source": each.source, "reference": each.reference, "A": each.a, "B": each.b}
     return [
         f"  line {each.line}: chrF++ {each.a_chrf:.1f} against {each.b_chrf:.1f}",
-        *(f"    {name:<11}{text}" for name, text in texts.items() if text is not None),
+        *(f"    {name:<11}{shown(text, MOST_SHOWN)}" for name, text in texts.items() if text is not None),
     ]

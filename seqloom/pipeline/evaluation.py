@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seqloom.data.readers import read_lines, read_pairs
-from seqloom.errors import DataError
+from seqloom.errors import DataError, shown
 from seqloom.metrics.translation import Score, score_translations
 from seqloom.pipeline.faults import count_faults
 from seqloom.pipeline.guard import Mode
@@ -53,11 +53,12 @@ class Report:
             interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
             lines.append(f"  {LABELS[name]:<7}{score.value:7.2f}{interval}  {score.signature}")
         if self.domains:
-            width = max(map(len, self.domains))
+            width = max(len(shown(domain)) for domain in self.domains)
             lines.append(f"  {'domain':<{width}}  sentences" + "".join(f"{LABELS[name]:>9}" for name in self.scores))
             for domain, (count, scores) in self.domains.items():
                 lines.append(
-                    f"  {domain:<{width}}  {count:>9,}" + "".join(f"{score.value:9.2f}" for score in scores.values())
+                    f"  {shown(domain):<{width}}  {count:>9,}"
+                    + "".join(f"{score.value:9.2f}" for score in scores.values())
                 )
         if self.guard["mode"] != "off":
             lines.append(self._guard_line())

@@ -89,6 +89,15 @@ def test_the_clearest_wins_are_shown_in_full(files: Path) -> None:
     assert "largest_wins" in report.as_dict(top=0)
 
 
+def test_texts_do_not_steer_the_terminal_or_fill_it(files: Path) -> None:
+    for name in ("src", "ref", "good", "bad"):
+        lines = (files / name).read_text(encoding="utf-8").splitlines()
+        (files / name).write_text("".join(f"\x1b[2J{line} {'x' * 997}\n" for line in lines), encoding="utf-8")
+    table = compared(files, "good", "bad", language="en").as_table(top=1)
+    assert table.count(r"\x1b[2J") >= 4
+    assert all(line.isprintable() and len(line) < 600 for line in table.split("\n"))
+
+
 def test_a_system_against_itself(files: Path) -> None:
     report = compared(files, "good", "good")
     found = report.as_dict(top=3)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_scores_are_those_of_sacrebleu(translator: Translator, toy_corpus: Path,
     assert "tok:13a" in found["signature"]["bleu"]
     assert "nw:2" in found["signature"]["chrf"]
     assert "even" in report.as_table()
+    hostile = replace(report, domains={"\x1b[2J": report.domains["even"]}).as_table()
+    assert r"\x1b[2J" in hostile
+    assert all(map(str.isprintable, hostile.split("\n")))
 
 
 def test_files_that_do_not_go_together(translator: Translator, toy_corpus: Path, tmp_path: Path) -> None:
