@@ -3,8 +3,10 @@
 Nothing heavy is imported here or at the top of a command's file: ``seqloom --help`` loads no torch.
 """
 
+import errno
 import os
 import sys
+import traceback
 
 import typer
 from typer.exceptions import TyperException
@@ -78,6 +80,11 @@ MOST_LINES, MOST_CHARACTERS = 50, 4_000
 """Of a message, which may quote what was read: nothing in it steers the terminal or fills it."""
 
 
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
+"""Errors of the system about a place that a user has named."""
+
+
 def main() -> None:
     """Runs a command: exit status 2 for a user's mistake, 1 for a fault of ours, 130 on interrupt."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
@@ -85,16 +92,23 @@ def main() -> None:
     try:
         # An interrupt comes back as the status 130.
         status = app(args=arguments, prog_name="seqloom", standalone_mode=False) or 0
-    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+    except SystemExit as ended:  # which the library makes of a closed pipe
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        _leave_output()
+        status = 0  # the reader of our output, such as `head`, has had enough
     except typer.Abort:
         status = 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is reported
         if debug:
-            raise
+            traceback.print_exc()
         status = _report(error)
     sys.exit(status)
+
+
+def _leave_output() -> None:
+    """What could not be written is not tried again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: Exception) -> int:
@@ -105,6 +119,15 @@ def _report(error: Exception) -> int:
         return error.exit_status
     if isinstance(error, TyperException):  # the command line itself is wrong
         getattr(error, "show", lambda: sys.stderr.write(f"seqloom: error: {error}\n"))()
+        return 2
+    if isinstance(error, OSError) and error.errno in (FULL if error.filename is None else CLOSED | FULL):
+        if error.filename is None:
+            _leave_output()
+        place = "the output" if error.filename is None else shown(error.filename, MOST_CHARACTERS)
+        sys.stderr.write(
+            f"seqloom: error: {place}: cannot be written ({error.strerror}); give another place, or make room or give "
+            f"leave there\n"
+        )
         return 2
     sys.stderr.write(
         f"seqloom: internal error: {type(error).__name__}: {shown(error, MOST_CHARACTERS)}\nPlease report it with what --debug shows.\n"

@@ -1,9 +1,13 @@
 """The commands as a user types them: what they print, and how they end."""
 
+import errno
 import io
 import json
 import math
+import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -393,15 +397,57 @@ def test_several_mistakes_are_reported_at_once(seqloom: Any) -> None:
     assert result.err.count("seqloom: error:") == 3
 
 
-def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["seqloom", "info", "nowhere", "--debug"])
-    with pytest.raises(Exception, match="nowhere"):
-        main()
+def test_debug_shows_the_traceback_and_changes_nothing_else(seqloom: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, result = seqloom("info", "nowhere"), seqloom("info", "nowhere", "--debug")
+    assert result.status == plain.status == 2
+    assert result.err.startswith("Traceback")
+    assert result.err.endswith(plain.err)
+
+    def broken(path: Path) -> None:
+        raise KeyError(path)
+
+    monkeypatch.setattr("seqloom.tasks.folder.read_model", broken)
+    result = seqloom("info", "nowhere", "--debug")
+    assert result.status == 1
+    assert result.err.startswith("Traceback")
+    assert "seqloom: internal error: KeyError" in result.err
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_place_that_cannot_be_written_is_the_users_mistake(
+    seqloom: Any, toy_run: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/some/pla\x1bce")
+
+    monkeypatch.setattr("seqloom.pipeline.exporting.export", refuse)
+    result = seqloom("export", toy_run)
+    assert result.status == 2
+    assert rf"seqloom: error: /some/pla\x1bce: cannot be written ({os.strerror(number)}); give another" in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_file_stands_where_a_folder_is_to_be(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    for command in (["export", toy_run, file / "new"], ["lab", "scaling", "-o", file]):
+        result = seqloom(*command)
+        assert result.status == 2, command
+        assert re.fullmatch(rf"seqloom: error: {re.escape(str(file))}.* cannot be written \(.*\n", result.err), command
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_finds_no_room() -> None:
+    command = f"{shlex.quote(sys.executable)} -m seqloom config translate > /dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("seqloom: error: the output: cannot be written (No space left on device); ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reader_that_leaves_early_is_no_error(toy_run: Path) -> None:
     python, run = shlex.quote(sys.executable), shlex.quote(str(toy_run))
-    command = f"{python} -c 'from seqloom.cli import main; main()' translate {run} | head -n 1"
+    command = f"set -o pipefail; {python} -c 'from seqloom.cli import main; main()' translate {run} | head -n 1"
     lines = "1 2\n" * 3000
     done = subprocess.run(["bash", "-c", command], input=lines, capture_output=True, text=True, check=False)
     assert done.returncode == 0
