@@ -76,7 +76,9 @@ def _telling_of_the_disk(folder: Path) -> Iterator[None]:
 def _reason(error: OSError | SafetensorError, folder: Path) -> str:
     """Why nothing can be written there; empty if the error is about something else."""
     if isinstance(error, OSError):
-        number, inside = error.errno, Path(str(error.filename)).is_relative_to(folder)
+        place = Path(str(error.filename))
+        # A folder above it that is to be made is told of, too.
+        number, inside = error.errno, place.is_relative_to(folder) or folder.is_relative_to(place)
     else:  # which has the number in its text alone
         found = re.search(r"\(os error (\d+)\)", str(error))
         number, inside = int(found[1]) if found else None, True

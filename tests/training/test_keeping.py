@@ -105,6 +105,10 @@ def test_a_folder_that_may_not_be_written_to_is_told_of(tmp_path: Path) -> None:
     refused = PermissionError(errno.EACCES, "Permission denied", str(folder / "log.jsonl"))
     with pytest.raises(RunError, match=r"run: cannot be written to \(Permission denied\)"), alone_in(folder):
         raise refused
+    above = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "runs"))
+    inner = tmp_path / "runs" / "run"
+    with pytest.raises(RunError, match=r"run: cannot be written to \(Permission denied\)"), alone_in(inner):
+        raise above
     elsewhere = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "train.zh"))
     with pytest.raises(PermissionError), alone_in(folder):
         raise elsewhere
