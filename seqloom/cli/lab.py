@@ -22,6 +22,8 @@ def command(
 
     Experiments: depth, distance, fixed-code, heads, length, order, parallel, projection, scaling, small-data.
     """
+    from importlib.util import find_spec
+
     from seqloom.errors import UserError, did_you_mean
     from seqloom.lab.page import write_page
     from seqloom.lab.registry import LAB
@@ -32,6 +34,10 @@ def command(
         import torch
 
         torch.set_num_threads(threads)
+    # Measuring takes long, and what it finds must have a place.
+    if find_spec("matplotlib") is None:
+        raise UserError("plots need matplotlib; pip install 'seqloom[look]'")
+    out.mkdir(parents=True, exist_ok=True)
     for each in LAB if name == "all" else (name,):
         begun = time.perf_counter()
         typer.echo(f"{each} ...", err=True)
