@@ -58,8 +58,14 @@ def command(
     src_lang: SrcLang = None,
     tgt_lang: TgtLang = None,
     max_loss: Annotated[
-        float, typer.Option(metavar="BLEU", min=0, help="Refuse a quantization that costs more than this.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            metavar="BLEU",
+            min=0,
+            help="Refuse a quantization that costs more than this; 0.5 unless given.",
+            show_default=False,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Processor threads; all cores unless given.", show_default=False),
@@ -75,6 +81,13 @@ def command(
     if (quantize is not None or shortlist) != (src is not None) or (src is None) != (ref is None):
         raise UserError(
             "--quantize or --shortlist, --src and --ref belong together: the cost is measured on these sentences"
+        )
+    measuring = {"--max-loss": max_loss, "--src-lang": src_lang, "--tgt-lang": tgt_lang}
+    idle = [option for option, value in measuring.items() if value is not None]
+    if idle and src is None:
+        raise UserError(
+            f"{idle[0]} says how the cost of --quantize or --shortlist is measured, and neither was given; give one, or "
+            f"leave it out"
         )
     arrange(threads)
     if to is not Target.CTRANSLATE2:
@@ -93,7 +106,7 @@ def command(
         variant,
         (src, ref) if src and ref else None,
         (src_lang or "", tgt_lang or ""),
-        max_loss,
+        0.5 if max_loss is None else max_loss,
         threads,
         lambda text: typer.echo(text, err=True),
     )

@@ -143,6 +143,8 @@ def command(
     }
     decoding = section_settings("decoding", DecodingConfig, set_ or ())
     decoding |= {key: value for key, value in flags.items() if value is not None}
+    if seed is not None and not decoding.get("sample", translator.setup.decoding.sample):
+        raise UserError("--seed is of sampling, and nothing is drawn at random; give --sample too, or leave it out")
     starts = read_lines(prefixes) if prefixes else prefix
     out = sys.stdout.buffer
     guarded = Found()

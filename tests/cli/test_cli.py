@@ -171,6 +171,7 @@ def test_translate_in_every_way(seqloom: Any, toy_run: Path, tmp_path: Path) -> 
     [
         (["--prefix", "a", "--prefixes", "b"], "--prefix and --prefixes both say what a translation starts with"),
         (["--top-p", "0.5"], "--top-p: [decoding] top_p (0.5) is a setting of sampling; set sample too"),
+        (["--seed", "5"], "--seed is of sampling, and nothing is drawn at random; give --sample too, or leave it out"),
         (["--sample", "--diversity", "1"], "[decoding] sample and diversity exclude each other"),
         (["--set", "model.d_model=3"], "--set model.d_model: only settings of [decoding] can be changed here"),
         (["--set", "decoding.beem=3"], "'beem' is no key of [decoding]; did you mean 'beam'?"),

@@ -133,6 +133,12 @@ def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: 
     assert (ran.status, "is there already" in ran.err) == (2, True)
     ran = seqloom("export", run, "--quantize", "int8")
     assert (ran.status, "--src and --ref belong together" in ran.err) == (2, True)
+    for idle in (("--max-loss", "0.1"), ("--src-lang", "xx"), ("--tgt-lang", "yy")):
+        ran = seqloom("export", run, *idle)
+        assert (ran.status, f"{idle[0]} says how the cost of --quantize or --shortlist is measured" in ran.err) == (
+            2,
+            True,
+        )
     ran = seqloom("export", tmp_path / "none")
     assert (ran.status, "no such folder" in ran.err) == (2, True)
 
