@@ -7,7 +7,7 @@ from itertools import islice
 from seqloom.config import DataConfig
 from seqloom.data.languages import SURE, Direction, detect, require_code, same_language
 from seqloom.data.readers import Group, Options, PairFiles, named_languages
-from seqloom.errors import ConfigError, DataError
+from seqloom.errors import ConfigError, DataError, listed, shown
 
 LOOKED_AT = 20_000
 """Pairs at the beginning of a file among which are those that tell its languages."""
@@ -122,10 +122,18 @@ def languages_of(config: DataConfig, say: Callable[[str], None]) -> tuple[str, s
     What was not given is said. Empty where there is no text at all, which preparing will report.
 
     Raises:
+        ConfigError: if one is given that is none of the directions'.
         DataError: if they cannot be told with confidence, or are one and the same.
     """
     if config.directions:
-        return Direction.parse(config.directions[0])
+        directions = [Direction.parse(text) for text in config.directions]
+        for side, (key, language) in enumerate((("src_lang", config.src_lang), ("tgt_lang", config.tgt_lang))):
+            if language and not any(same_language(language, direction[side]) for direction in directions):
+                raise ConfigError(
+                    f"data.{key} is {shown(language)}, which is not in data.directions ({listed(config.directions)}); "
+                    f"leave it out, or correct one of them"
+                )
+        return directions[0]
     given = Options(config.src_lang, config.tgt_lang, config.inline_tags)
     for language, option in zip(given.languages, ("--src-lang", "--tgt-lang"), strict=True):
         require_code(language, option)

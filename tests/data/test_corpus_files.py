@@ -52,6 +52,15 @@ def opened(three: dict[str, Any], **settings: Any) -> CorpusFiles:
 # --- weights, domains, directions ---
 
 
+@pytest.mark.parametrize("key", ["src_lang", "tgt_lang"])
+def test_a_language_that_no_direction_has_is_refused(folder, key):
+    with pytest.raises(
+        ConfigError, match=rf"data.{key} is fr, which is not in data.directions \(en-de, en-zh\); leave"
+    ):
+        folder.languages(directions=["en-de", "en-zh"], **{key: "fr"})
+    assert folder.languages(directions=["en-de", "en-zh"], src_lang="en-US", tgt_lang="zh") == ("en", "de")
+
+
 def test_without_any_setting_all_files_count_alike(three):
     files = opened(three)
     assert files.weights == (1, 1)
