@@ -304,6 +304,13 @@ def test_environment_variables_are_read(tmp_path, monkeypatch):
     assert load_config(Root, settings=["data.src_lang=${SEQLOOM_B}"]).data.src_lang == "$SEQLOOM_A ${"
 
 
+def test_a_plan_reads_no_environment_variable(monkeypatch):
+    monkeypatch.setenv("SEQLOOM_A", "secret")
+    config = load_config(Root, settings=["data.tgt=${SEQLOOM_A}"], defaults={"data.src": ["${SEQLOOM_A}", "${NONE}"]})
+    assert config.data.src == ("${SEQLOOM_A}", "${NONE}")
+    assert config.data.tgt == ("secret",)
+
+
 def test_an_unset_variable_is_named_with_its_place(tmp_path, monkeypatch):
     monkeypatch.delenv("SEQLOOM_UNSET", raising=False)
     path = recipe(tmp_path, "[data]\nsrc = ['${SEQLOOM_UNSET}/a']\n")

@@ -26,6 +26,9 @@ MAX_DOTS = 20
 STRING = re.compile(r"""\"(?:[^"\\\n]|\\.)*\"|'[^'\n]*'""")
 BETWEEN_KEYS = re.compile(r"[^\w\s.-]|\n")
 
+PLAN = "the plan"
+"""What mistakes in the defaults are told of."""
+
 MAX_MISTAKES = 20
 """Told at once."""
 
@@ -54,7 +57,7 @@ def load_config(
     """
     mistakes: list[str] = []
     sources = [
-        (_read_flags(defaults or {}), "the plan"),
+        (_read_flags(defaults or {}), PLAN),
         (_read_recipe(recipe, mistakes), str(recipe)),
         (_read_settings(settings, mistakes), "--set"),
         (_read_flags(flags or {}), ""),
@@ -71,7 +74,8 @@ def load_config(
                 origin[f"{section}.{key}"] = where = f"{label}: " if label else ""
                 origin.setdefault(section, where)
                 try:
-                    values.setdefault(section, {})[key] = _expand(value)
+                    # A plan may be somebody else's, and what it names is not his to read.
+                    values.setdefault(section, {})[key] = value if label == PLAN else _expand(value)
                 except KeyError as unset:
                     mistakes.append(
                         f"{where}{section}.{shown(key)} names the environment variable {shown(unset.args[0])}, "
