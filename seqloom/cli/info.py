@@ -46,7 +46,7 @@ def _lines(about: dict[str, object], indent: str = "") -> list[str]:
         if isinstance(value, dict):
             lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
         else:
-            lines.append(f"{indent}{key:<{25 - len(indent)}} {_shown(value)}")
+            lines.append(f"{indent}{key:<{max(1, 25 - len(indent))}} {_shown(value)}")
     return lines
 
 

@@ -354,6 +354,17 @@ def test_info(seqloom: Any, toy_run: Path) -> None:
     assert "valid_loss" in seqloom("info", toy_run / "model").out
 
 
+def test_info_of_a_config_that_is_nested_deeply(seqloom: Any, toy_run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(toy_run / "model", tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for _ in range(17):
+        config["note"] = {"deep": config.get("note", "found")}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    result = seqloom("info", folder)
+    assert result.status == 0, result.err
+    assert "deep found" in result.out
+
+
 def test_the_printed_recipe_can_be_used(seqloom: Any, toy_settings: dict[str, Any], tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(seqloom("config", "translate").out, encoding="utf-8")
