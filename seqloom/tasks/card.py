@@ -1,5 +1,6 @@
 """The model card: what a person finds when opening a model folder."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ from seqloom.tasks.setup import model_config
 
 def translate_command(config: dict[str, Any], run: str) -> str:
     """The command that translates with the model in ``run``."""
-    return f"seqloom translate {run}" + (f" --tgt-lang {config['languages'][1]}" if config["directions"] else "")
+    towards = f" --tgt-lang {shlex.quote(config['languages'][1])}" if config["directions"] else ""
+    return f"seqloom translate {shlex.quote(run)}{towards}"
 
 
 def predict_command(run: str) -> str:
     """The command that classifies with the model in ``run``."""
-    return f"seqloom predict {run}"
+    return f"seqloom predict {shlex.quote(run)}"
 
 
 def translator_card(config: dict[str, Any]) -> str:

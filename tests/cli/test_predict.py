@@ -22,13 +22,13 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(seqloom: Any, corpus: Path) -> Path:  # noqa: F811
     """A convolutional classifier, trained once."""
-    folder = corpus / "run"
+    folder = corpus / "my run"
     if not folder.exists():
         sizes = [f"--set=model.{key}" for key in ("kind=convolutional", "d_model=14", "filters=7", "dropout=0.1")]
         options = ("--steps", "60", "--set=data.batch_tokens=101", "--set=training.learning_rate=0.02", "--seed", "1")
         result = seqloom("train", folder, "--task", "classify_text", "--data", corpus / "train.tsv", *sizes, *options)
         assert result.status == 0
-        assert f"Next: seqloom predict {folder} < FILE" in result.out
+        assert f"Next: seqloom predict '{folder}' < FILE" in result.out
         assert "accuracy" in result.err
     return folder
 
