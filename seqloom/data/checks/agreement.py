@@ -1,6 +1,6 @@
 """What must be the same on both sides of a pair: numbers, addresses, placeholders.
 
-Every doubt about a number is the pair's: 5 may be "five", 3月 "March", 3.5万 35,000 and 15:00 3 p.m.
+Every doubt about a number is the pair's: 5 may be "five", 3月 "March", 3.5万 35,000, 15:00 3 p.m. and 80年代 the 1980s
 without anything being wrong, and Chinese numerals and full-width digits are numbers like others.
 """
 
@@ -21,10 +21,11 @@ NUMBER = re.compile(r"\d+(?:[.,'’ \u00a0\u202f]\d+)*")
 NUMERAL = re.compile(
     r"[〇零一二两三四五六七八九十百千万亿兩萬億半]"
     r"|\b(?:hundred|thousand|million|billion|trillion|dozen|hundert|tausend|millionen?|milliarden?|billionen?)"
-    r"|\d ?(?:[kKmMbB]|Mio|Mrd|Mill)\b",
+    r"|\d ?(?:[kKmMbB]|Mio|Mrd|Mill)\b"
+    r"|\d ?(?:世[纪紀]|年代)|\d0(?:['’]?s|er)\b",
     re.IGNORECASE,
 )
-"""Where something is counted in words, its digits may stand otherwise on the other side."""
+"""Where something is counted in words, or a decade is named, its digits may stand otherwise on the other side."""
 
 SURELY_DIGITS = 3
 """A number of so many digits, closing zeros not counted, stays in digits."""

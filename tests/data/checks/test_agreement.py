@@ -25,6 +25,10 @@ from seqloom.data.checks.agreement import addresses_differ, numbers_differ, plac
         ("0 Fehler", "no errors"),
         ("keine Zahl", "no number"),
         ("zwei Millionen", "2 million"),
+        ("20世纪80年代", "the 1980s"),
+        ("19世纪末", "the late 1800s"),
+        ("seit den 1980er Jahren", "depuis les années 80"),
+        ("des voitures des années 50", "1950's cars"),
     ],
 )
 def test_numbers_that_may_be_the_same(src, tgt):
