@@ -15,6 +15,7 @@ expected and what to do. Nothing else is printed unless ``--debug`` is given.
 import collections.abc
 import difflib
 import itertools
+import unicodedata
 
 LISTED = 10
 """Names that a message has room for."""
@@ -57,7 +58,10 @@ def shown(text: object, most: int = 60) -> str:
     start = str(text)[: most + 1]
     cut = start[:most] + "..." if len(start) > most else start
     return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in cut
+        character
+        if character.isprintable() or unicodedata.category(character) == "Zs"  # such as the wide space of Chinese
+        else character.encode("unicode_escape").decode()
+        for character in cut
     )
 
 

@@ -27,3 +27,8 @@ def test_exit_status_is_2_for_what_the_user_can_put_right(name):
 
 def test_the_message_is_the_sentence():
     assert str(errors.DataError("a.de:3: one field, expected 2")) == "a.de:3: one field, expected 2"
+
+
+def test_what_is_quoted_does_not_steer_the_terminal():
+    assert errors.shown("你好\u3000a\u00a0b\x1b[2J\u202e\n") == "你好\u3000a\u00a0b\\x1b[2J\\u202e\\n"
+    assert errors.shown("a" * 61) == "a" * 60 + "..."

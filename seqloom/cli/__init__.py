@@ -123,9 +123,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (FULL if error.filename is None else CLOSED | FULL):
         if error.filename is None:
             _leave_output()
+        what = "written" if error.errno in FULL else "read or written"
         place = "the output" if error.filename is None else shown(error.filename, MOST_CHARACTERS)
         sys.stderr.write(
-            f"seqloom: error: {place}: cannot be written ({error.strerror}); give another place, or make room or give "
+            f"seqloom: error: {place}: cannot be {what} ({error.strerror}); give another place, or make room or give "
             f"leave there\n"
         )
         return 2

@@ -170,7 +170,7 @@ def test_translate_in_every_way(seqloom: Any, toy_run: Path, tmp_path: Path) -> 
     ("options", "message"),
     [
         (["--prefix", "a", "--prefixes", "b"], "--prefix and --prefixes both say what a translation starts with"),
-        (["--top-p", "0.5"], "--top-p: [decoding] top_p (0.5) is a setting of sampling; set sample too"),
+        (["--top-p", "0.5"], "[decoding] top_p (0.5) is a setting of sampling; set sample too"),
         (["--seed", "5"], "--seed is of sampling, and nothing is drawn at random; give --sample too, or leave it out"),
         (["--sample", "--diversity", "1"], "[decoding] sample and diversity exclude each other"),
         (["--set", "model.d_model=3"], "--set model.d_model: only settings of [decoding] can be changed here"),
@@ -435,7 +435,8 @@ def test_a_place_that_cannot_be_written_is_the_users_mistake(
     monkeypatch.setattr("seqloom.pipeline.exporting.export", refuse)
     result = seqloom("export", toy_run)
     assert result.status == 2
-    assert rf"seqloom: error: /some/pla\x1bce: cannot be written ({os.strerror(number)}); give another" in result.err
+    what = "written" if number == errno.ENOSPC else "read or written"
+    assert rf"seqloom: error: /some/pla\x1bce: cannot be {what} ({os.strerror(number)}); give another" in result.err
     assert result.err.count("\n") == 1
 
 
@@ -445,7 +446,7 @@ def test_a_file_stands_where_a_folder_is_to_be(seqloom: Any, toy_run: Path, tmp_
     for command in (["export", toy_run, file / "new"], ["lab", "scaling", "-o", file]):
         result = seqloom(*command)
         assert result.status == 2, command
-        assert re.fullmatch(rf"seqloom: error: {re.escape(str(file))}.* cannot be written \(.*\n", result.err), command
+        assert re.fullmatch(rf"seqloom: error: {re.escape(str(file))}.* cannot be read or written \(.*\n", result.err), command
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
