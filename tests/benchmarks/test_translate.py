@@ -109,7 +109,7 @@ def test_the_texts_are_those_of_the_whole_product(translate, run, toy_corpus, tm
     assert shown.endswith(f"- huggingface: missed: {missed}\n")
 
 
-def test_outputs_are_bounded_as_the_peers_are(booth, monkeypatch):
+def test_outputs_are_bounded_as_the_peers_are(translate, booth, run, monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS / "contestants")
     ours = importlib.import_module("contestants.seqloom_translator")
     given = {}
@@ -121,7 +121,9 @@ def test_outputs_are_bounded_as_the_peers_are(booth, monkeypatch):
 
     terms = booth.Terms("nowhere", 1.0, 53, threads=1)
     ours.translating(Spy(), terms, 3)(["a"])
-    assert {length_bounds(read, DecodingConfig(**given)) for read in (1, 31)} == {(53, 0)}
+    setup = translate.TranslatorSetup.from_folder(translate.read_translator(run))
+    decoding = setup.bounded(DecodingConfig(**given))
+    assert {length_bounds(read, decoding) for read in (1, 31)} == {(53, 0)}
 
 
 def test_another_model_than_marian_is_without_hugging_face(translate, toy_run, tmp_path, monkeypatch):
