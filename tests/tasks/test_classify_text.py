@@ -1,9 +1,11 @@
 """Classification as a task: learns, resumes, answers, and says what is wrong."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +15,12 @@ from rich.console import Console
 
 import seqloom
 from seqloom.config import load_config
+from seqloom.data.batching import sample_rows
 from seqloom.data.tokenizers import PAD
 from seqloom.errors import ConfigError, DataError, ModelFolderError, UserError
 from seqloom.models.classifier import CLASSIFIERS
 from seqloom.pipeline.predictor import Predictor, open_predictor
-from seqloom.tasks.classify_text import ClassifyText
+from seqloom.tasks.classify_text import ClassifyText, ClassifyTextConfig
 from seqloom.tasks.folder import read_model, read_tensors, write_model
 from seqloom.tasks.registry import TASKS
 from seqloom.tasks.weights import loaded
@@ -87,6 +90,40 @@ def trained(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 
 # --- learning ---
+
+
+@pytest.mark.parametrize("validation_pairs", [7, None])
+def test_a_validation_holds_each_answer_against_its_own_label(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validation_pairs: int | None
+) -> None:
+    """Whatever order the texts come in: a model that knows all labels but one has all but one right."""
+    given = flags(films, "bag", **{"training.validation_pairs": validation_pairs, "data.batch_tokens": 17})
+    task = ClassifyText.prepare(load_config(ClassifyTextConfig, flags=given), tmp_path, lambda said: None)
+    corpus, model = task.prepared.valid, task.build_model()
+    count = validation_pairs or 41
+    rows = sample_rows(len(corpus), validation_pairs)
+    labels = {tuple(corpus.src[row].tolist()): int(corpus.tgt[row][0]) for row in range(len(corpus))}
+    mistaken = tuple(corpus.src[rows[0]].tolist())
+    seen: list[tuple[int, ...]] = []
+
+    def oracle(tokens: torch.Tensor, mask: torch.Tensor) -> Any:
+        texts = [tuple(ids[real].tolist()) for ids, real in zip(tokens, mask, strict=True)]
+        seen.extend(texts)
+        said = torch.tensor([labels[text] if text != mistaken else 1 - labels[text] for text in texts])
+        return SimpleNamespace(logits=3.0 * torch.nn.functional.one_hot(said, 2))
+
+    monkeypatch.setattr(model, "forward", oracle)
+    found = task.evaluate(model, "valid")
+    assert len(seen) == len(set(seen)) == count
+    assert found.scores["accuracy"] == pytest.approx(100 * (count - 1) / count)
+    assert 100 * (count - 3) / count < found.scores["f1"] < 100
+    right = math.log1p(math.exp(-3))
+    assert found.scores["valid_loss"] == pytest.approx(((count - 1) * right + right + 3) / count, rel=1e-5)
+    lines = (films / "valid.tsv").read_text(encoding="utf-8").replace(" .", ".").splitlines()
+    named = {text: label for label, text in (line.split("\t") for line in lines)}
+    assert [sample.reference for sample in found.samples] == [named[sample.source] for sample in found.samples]
+    assert [sample.answer == sample.reference for sample in found.samples] == [False, *[True] * 4]
+    assert model.training
 
 
 @pytest.mark.parametrize("kind", KINDS)
