@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from seqloom.errors import DivergenceError, ModelFolderError, RunError
 from seqloom.tasks.folder import read_model
 from seqloom.tasks.task import Evaluation
 from seqloom.tasks.translate import Translate, TranslateConfig
-from seqloom.training.loop import Trainer
+from seqloom.training.checkpoint import MEAN, average_weights, checkpoints, step_of
+from seqloom.training.loop import Stopped, Trainer
 from seqloom.training.session import train_session
 
 
@@ -292,6 +294,88 @@ def test_an_interrupt_saves_and_the_run_can_go_on(tmp_path: Path, toy_settings: 
     assert any(f"Resuming at step {step:,}" in line for line in display.said)
 
 
+def stopping_in(monkeypatch: pytest.MonkeyPatch, step: int, ask: Callable[[Trainer], object]) -> None:
+    """From now on ``ask`` is called while that step is made."""
+    update = Trainer._update
+
+    def asked(self: Trainer, *given: Any) -> None:
+        if self.progress.step == step - 1:
+            ask(self)
+        update(self, *given)
+
+    monkeypatch.setattr(Trainer, "_update", asked)
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "saved"), [(signal.SIGINT, 1, 14), (signal.SIGTERM, 1, 14), (signal.SIGINT, 2, 12)]
+)
+def test_asked_once_a_run_saves_and_twice_it_stops_at_once(
+    tmp_path: Path,
+    toy_settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    times: int,
+    saved: int,
+) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
+    def send(trainer: Trainer) -> None:
+        for _ in range(times):
+            signal.raise_signal(number)
+
+    stopping_in(monkeypatch, 14, send)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        run(tmp_path / "run", toy_settings)
+    assert stopped.type is (Stopped if times == 1 else KeyboardInterrupt)
+    assert [step_of(path) for path in checkpoints(tmp_path / "run" / "checkpoints")][-1] == saved
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+# --- what the end of a run keeps ---
+
+
+def getting_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every model is better than the one before."""
+    bleu = itertools.count(1)
+    better = lambda *about: Evaluation({"valid_loss": 1.0, "bleu": float(next(bleu)), "chrf": 1.0})  # noqa: E731
+    monkeypatch.setattr(Translate, "evaluate", better)
+
+
+@pytest.mark.parametrize("way", [{"training.average": 3}, {"training.average": 1, "training.ema": 0.9}], ids=str)
+def test_the_mean_that_is_kept_does_not_depend_on_stops(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, way: dict[str, Any]
+) -> None:
+    """A stop adds a checkpoint, which is none of those that are averaged."""
+    settings = {**toy_settings, **way}
+    getting_better(monkeypatch)
+    run(tmp_path / "whole", settings)
+    folder = tmp_path / "whole" / "checkpoints"
+    if "training.ema" in way:
+        tensors = load_file(folder / "step-24" / "optimizer.safetensors")
+        expected = {name.removeprefix(MEAN): mean for name, mean in tensors.items() if name.startswith(MEAN)}
+    else:
+        expected = average_weights([folder / f"step-{step}" for step in (12, 18, 24)])
+    kept = read_model(tmp_path / "whole").weights
+    assert_same(kept, expected)
+    assert not any(torch.equal(weight, kept[name]) for name, weight in last_weights(tmp_path / "whole").items())
+    with monkeypatch.context() as patch:
+        stopping_in(patch, 20, lambda trainer: trainer._stop_asked.set())
+        with pytest.raises(Stopped):
+            run(tmp_path / "parts", settings)
+    assert (tmp_path / "parts" / "checkpoints" / "step-20").is_dir()
+    run(tmp_path / "parts", settings)
+    assert_same(read_model(tmp_path / "parts").weights, expected)
+
+
+@pytest.mark.parametrize(("average", "left"), [(1, [20, 24]), (2, [20, 24]), (3, [16, 20, 24])])
+def test_old_checkpoints_are_deleted(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, average: int, left: list[int]
+) -> None:
+    getting_better(monkeypatch)
+    run(tmp_path / "run", toy_settings, training__average=average, training__checkpoint_every=4)
+    assert [step_of(path) for path in checkpoints(tmp_path / "run" / "checkpoints")] == left
+
+
 def test_a_run_without_a_model_yet_says_so(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ModelFolderError, match="no model yet; one is written at its first validation"):
@@ -325,6 +409,18 @@ def test_early_stopping(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     display = run(tmp_path / "run", settings)
     assert any("No better bleu for 2 validations" in line for line in display.said)
     assert max(record["step"] for record in display.records) == 24
+
+
+def test_a_longer_run_is_as_patient_as_a_new_one(
+    tmp_path: Path, toy_settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Translate, "evaluate", lambda *about: Evaluation({"valid_loss": 1.0, "bleu": 7.0}))
+    settings = {**toy_settings, "training.patience": 2, "training.average": 1}
+    ends = []
+    for steps in (100, 101):
+        records = run(tmp_path / "run", settings, training__steps=steps).records
+        ends.append([record["step"] for record in records if "bleu" in record])
+    assert ends == [[8, 16, 24], [32, 40]]
 
 
 def test_a_clock_that_jumps_does_no_harm(
