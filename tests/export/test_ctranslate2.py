@@ -29,8 +29,10 @@ RUNNABLE = [
     *({"activation": name} for name in ACTIVATIONS),
     *({"linear": name} for name in LINEARS),
     {"num_kv_heads": 1},
+    {"num_heads": 4, "num_kv_heads": 2},
     {"output_bias": True},
     {"num_kv_heads": 1, "positions": "rotary", "norm": "post"},
+    {"d_model": 48, "num_heads": 6, "num_kv_heads": 2, "positions": "rotary", "norm": "post"},
     *({"tied_embeddings": name} for name in ("output", "none")),
 ]
 
