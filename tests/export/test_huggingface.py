@@ -179,17 +179,21 @@ def test_our_logits_are_theirs(settings: dict[str, Any], tmp_path: Path) -> None
         assert row[1 : 1 + min(len(said_by_us), 15)] == said_by_us[:15]
 
 
-def test_there_and_back_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tied", ["all", "output", "none"])
+def test_there_and_back_again(tmp_path: Path, tied: str) -> None:
     torch.manual_seed(3)
     src = SentencePiece.train(SOURCES, 300)
-    config = ModelConfig.model_validate({"d_model": 28, "d_ff": 53, "num_heads": 2, "num_layers": 1, "norm": "post"})
-    setup = TranslatorSetup(config, src, src, ("en", "de"), 31, DecodingConfig())
+    tgt = src if tied == "all" else SentencePiece.train(TARGETS, 290)
+    sizes = {"d_model": 28, "d_ff": 53, "num_heads": 2, "num_encoder_layers": 1, "num_decoder_layers": 2}
+    config = ModelConfig.model_validate({**sizes, "norm": "post", "tied_embeddings": tied})
+    setup = TranslatorSetup(config, src, tgt, ("en", "de"), 31, DecodingConfig())
     model = EncoderDecoder(config, *setup.vocab_sizes).eval()
     write_huggingface(model, setup, tmp_path / "theirs")
     import_huggingface(tmp_path / "theirs", tmp_path / "ours", ("en", "de"))
     folder = read_model(tmp_path / "ours")
     again = TranslatorSetup.from_folder(folder)
     assert again.src_tokenizer.encode(SOURCES) == src.encode(SOURCES)
+    assert again.tgt_tokenizer.encode(TARGETS) == tgt.encode(TARGETS)
     ids = torch.tensor(setup.sources(SOURCES[:1])), torch.tensor([[2, 5, 7]])
     with torch.no_grad():
         found, expected = trained_model(folder, again)(*ids), model(*ids)
