@@ -2,9 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from seqloom.errors import listed, shown
 from seqloom.files import (
@@ -12,6 +14,7 @@ from seqloom.files import (
     copy_files,
     lines_rewritten,
     links_out,
+    new_folder,
     parse_json,
     put_in_place,
     read_bytes,
@@ -19,6 +22,8 @@ from seqloom.files import (
     require_regular,
     write_text,
 )
+from seqloom.tasks.folder import write_model
+from seqloom.training.checkpoint import save_checkpoint
 
 needs_links = pytest.mark.skipif(os.name == "nt", reason="links and pipes need rights there")
 
@@ -142,6 +147,55 @@ def test_a_folder_that_another_process_made_meanwhile_is_replaced(
     put_in_place(new, path)
     assert (path / "file").read_text() == "mine"
     assert [each.name for each in tmp_path.iterdir()] == ["model"]
+
+
+def test_where_the_system_swaps_no_folders_they_come_to_the_same_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqloom.files._exchange", lambda a, b: False)
+    path, previous = tmp_path / "model", tmp_path / "previous"
+    left = tmp_path / f"model.old-{os.getpid()}"  # by a process that was killed and had this number
+    left.mkdir()
+    (left / "file").write_text("0")
+    for number in "123":
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / "file").write_text(number)
+        put_in_place(new, path, previous)
+    assert [(each / "file").read_text() for each in (path, previous)] == ["3", "2"]
+    assert sorted(tmp_path.iterdir()) == [path, previous]
+
+
+def _write_folder(path: Path) -> None:
+    with new_folder(path) as new:
+        (new / "a").write_text("a")
+        (new / "deeper").mkdir()
+        (new / "deeper" / "b").write_text("b")
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "file.json": lambda path: write_text(path, "text"),
+    "folder": _write_folder,
+    "step-7": lambda path: save_checkpoint(path.parent, {"w": torch.ones(3)}, {}, {}, {"step": 7}),
+    "model": lambda path: write_model(path, {"task": "translate"}, {"README.md": b"card"}, {"w": torch.ones(3)}),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_stands_in_its_place_would_survive_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path, flushed = tmp_path / name, set()
+
+    def noted(descriptor: int) -> None:
+        if not path.exists():
+            flushed.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    WRITERS[name](path)
+    files = [each for each in (path, *path.rglob("*")) if each.is_file()]
+    assert files
+    assert {each.stat().st_ino for each in files} <= flushed
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights are others there")
