@@ -144,6 +144,37 @@ def test_a_larger_total_continues(finished: Path, toy_settings: dict[str, Any]) 
     assert (finished / "checkpoints" / "step-30").is_dir()
 
 
+@pytest.mark.parametrize(
+    ("length", "accumulate", "passes", "fewest"),
+    [({"training.epochs": 1.5}, 1, 1.5, 1), ({"training.epochs": 1.5}, 4, 1.5, 1), ({"training.epochs": 1e-4}, 1, 0, 1),
+     ({}, 1, 20, 1000), ({}, 7, 20, 1000)],
+)  # fmt: skip
+def test_passes_over_the_data_are_a_length_and_so_is_none(
+    tmp_path: Path,
+    toy_settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    length: dict[str, float],
+    accumulate: int,
+    passes: float,
+    fewest: int,
+) -> None:
+    totals: list[int] = []
+
+    def stop(trainer: Trainer) -> None:
+        totals.append(trainer.timeline.total)
+        raise Stopped
+
+    monkeypatch.setattr(Trainer, "run", stop)
+    settings = {key: value for key, value in toy_settings.items() if key != "training.steps"} | length
+    settings |= {"data.batch_tokens": 47, "training.accumulate": accumulate}
+    with pytest.raises(Stopped):
+        run(tmp_path / "run", settings)
+    config = load_config(TranslateConfig, flags=settings)
+    batches = Translate.prepare(config, tmp_path / "run" / "data", lambda text: None).training_batches()
+    in_a_pass = sum(1 for _ in itertools.takewhile(lambda batch: batches.epoch == 0, batches))
+    assert totals == [max(fewest, round(passes * in_a_pass / accumulate))]
+
+
 def test_a_smaller_total_is_refused(finished: Path, toy_settings: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="has taken 24 steps already, more than the 12 asked for"):
         run(finished, toy_settings, training__steps=12)
