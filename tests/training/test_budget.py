@@ -100,6 +100,15 @@ def test_the_plan_makes_the_same_run_again(
     assert_same(last_weights(clocked[0]), last_weights(tmp_path / "again"))
     steps = [[path.name for path in checkpoints(folder / "checkpoints")] for folder in (clocked[0], tmp_path / "again")]
     assert steps[0] == steps[1]
+    validations = [scores(clocked[0]), scores(tmp_path / "again")]
+    assert validations[0] == validations[1]
+    assert len({step for step, *_ in validations[0]}) > 1
+
+
+def scores(folder: Path) -> list[tuple[int, float, float]]:
+    """Of each validation its step, BLEU and loss."""
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
+    return [(record["step"], record["bleu"], record["valid_loss"]) for record in records if "bleu" in record]
 
 
 def test_a_plan_has_all_settings_and_wants_the_same_data(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
