@@ -466,3 +466,30 @@ def test_a_reader_that_leaves_early_is_no_error(toy_run: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train {none} --src {none} --tgt {none} --src-lang xx --tgt-lang yy",
+        "predict {none}",
+        "export {none}",
+        "evaluate {none} --data {none}",
+        "translate {run} --engine torch",
+        "score {run} --engine torch --src {src} --tgt {tgt}",
+        "evaluate {run} --engine torch --src {src} --ref {tgt}",
+    ],
+)
+def test_threads_are_those_that_are_asked_for(
+    seqloom: Any, toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Before anything is trained or translated: that there is nothing to train on is said afterwards."""
+    asked: list[int | None] = []
+    monkeypatch.setattr("seqloom.training.process.arrange", asked.append)
+    src, tgt = tmp_path / "src", tmp_path / "tgt"
+    src.write_text("1 2\n", encoding="utf-8")
+    tgt.write_text("ein zwo.\n", encoding="utf-8")
+    given = command.format(none=tmp_path / "none", run=toy_run, src=src, tgt=tgt)
+    ran = seqloom(*given.split(), "--threads", "3", stdin=b"1 2\n")
+    assert ran.status == (2 if "none" in command else 0)
+    assert asked == [3]
