@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from seqloom.export.ctranslate2_model import write_for_others
 from seqloom.export.store import find_export
 from seqloom.pipeline.engines import Running, read_translator
 from seqloom.pipeline.translator import load, open_translator
@@ -168,6 +169,13 @@ def test_a_shortlist_is_learnt_measured_and_used(
     by_torch = open_translator(tmp_path / "run", Running(engine="torch", shortlist=True))
     assert len(by_torch.engine.shortlist.always) <= 5 + 4  # type: ignore[attr-defined]
     assert [answer.text for answer in by_torch.translate(["1 2 3 4"])] == [ran.out.rstrip("\n")]
+    folder = write_for_others(export, opened.setup, tmp_path / "out")
+    script = (folder / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
+    assert "use_vmap=True" in script
+    alone = subprocess.run(
+        [sys.executable, "-c", script], input="1 2 3 4\n", cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert alone.stdout == ran.out
     ran = seqloom("translate", tmp_path / "run", "--shortlist", "--ensemble", tmp_path / "run", stdin=b"1\n")
     assert (ran.status, "a shortlist is that of one model" in ran.err) == (2, True)
     ran = seqloom("export", tmp_path / "run" / "model", "--shortlist", *pairs)
