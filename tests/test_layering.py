@@ -188,7 +188,6 @@ def test_every_file_has_a_home():
 @pytest.mark.parametrize(
     ("imported", "left_out"),
     [
-        ("seqloom", (*HEAVY, "pydantic")),
         ("seqloom.errors", (*HEAVY, "pydantic")),
         ("seqloom.cli", (*HEAVY, "pydantic")),
         ("seqloom.config", HEAVY),

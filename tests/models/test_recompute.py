@@ -15,8 +15,6 @@ from seqloom.models.recompute import layers_of, recompute
 B, S, T, V = 3, 5, 7, 23
 SIZES = {"d_model": 34, "d_ff": 67, "num_heads": 2, "num_layers": 2, "dropout": 0.3}
 
-SIZES = {"d_model": 34, "d_ff": 67, "num_heads": 2, "num_layers": 2, "dropout": 0.3}
-
 
 def gradients(model: EncoderDecoder, generator: torch.Generator | None) -> dict[str, Tensor]:
     torch.manual_seed(2)

@@ -11,8 +11,9 @@ import pytest
 from seqloom.errors import ConfigError
 from seqloom.export.ctranslate2_engine import Shape
 from seqloom.export.store import find_export
+from seqloom.pipeline.engines import Running
 from seqloom.pipeline.probe import KEPT, Choice, _keep, _kept
-from seqloom.pipeline.translator import load
+from seqloom.pipeline.translator import load, open_translator
 from seqloom.tasks.folder import read_model, sha256
 
 NAME = "ctranslate2-float32"
@@ -42,7 +43,9 @@ def test_a_damaged_export_is_made_anew(model: Path, name: str, damage: str) -> N
     flipped = whole[:30] + bytes([whole[30] ^ 255]) + whole[31:]
     (model / NAME / name).write_bytes({"cut": whole[:-7], "flipped": flipped, "empty": b""}[damage])
     assert f"{name}: is damaged, its checksum is not the one in export.json" in problem(model)
-    assert load(model, engine="ctranslate2").translate(["1 2"])[0].text
+    said: list[str] = []
+    assert open_translator(model, Running(say=said.append)).translate(["1 2"])[0].text
+    assert "it is made anew" in said[0]
     assert problem(model) == ""
 
 
