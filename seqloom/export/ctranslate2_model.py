@@ -28,11 +28,8 @@ ACTIVATIONS = {
 }
 GATED = {"swiglu", "geglu"}
 
-ADDED = {"sinusoidal", "learned", "index", "random", "none"}
-"""Positions that are nothing but a vector added to each embedding, which a table can hold."""
-
 PLACES = 1024
-"""Rows of that table where the model knows no end, unless its longest output asks for more."""
+"""Rows of the table of positions where the model knows no end, unless its longest output asks for more."""
 
 
 def export_model(folder: ModelFolder, variant: str, proofs: dict[str, dict[str, Any]] | None = None) -> Export:
