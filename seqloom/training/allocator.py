@@ -77,12 +77,6 @@ def keep_freed_memory() -> None:
         mallopt(TOP_PAD, 64 << 20)
 
 
-def return_freed_memory() -> None:
-    """Has glibc return to the system what it has kept."""
-    if in_use() == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 def _is_program() -> bool:
     """Whether this process was started as ``seqloom`` or ``python -m seqloom``."""
     main = Path(getattr(sys.modules["__main__"], "__file__", None) or "")

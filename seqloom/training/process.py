@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from seqloom.machine import processor
+from seqloom.machine import give_back_memory, processor
 from seqloom.training import allocator
 
 KERNEL_CACHES = {"LRU_CACHE_CAPACITY": "32", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
@@ -90,7 +90,7 @@ def peak_memory() -> int | None:
 def reset_peak_memory() -> None:
     """Gives back what is not in use, and lets :func:`peak_memory` begin anew; on Linux only."""
     gc.collect()
-    allocator.return_freed_memory()
+    give_back_memory()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from seqloom import machine
 from seqloom.training import allocator
 
 needs_glibc = pytest.mark.skipif(
@@ -111,7 +112,8 @@ def test_input_number_and_status_are_those_of_one_process(fast_library: Path, tm
 MEASURED = """
 import resource
 from pathlib import Path
-from seqloom_under_test import keep_freed_memory, return_freed_memory
+from allocator_under_test import keep_freed_memory
+from machine_under_test import give_back_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -126,14 +128,15 @@ begun = faults()
 for _ in range(4):
     bytearray(b"x") * (48 << 20)
 before = resident()
-return_freed_memory()
+give_back_memory()
 print(faults() - begun, before - resident())
 """
 
 
 @needs_glibc
 def test_freed_memory_is_kept_and_returned(tmp_path: Path) -> None:
-    shutil.copy(allocator.__file__, tmp_path / "seqloom_under_test.py")
+    shutil.copy(allocator.__file__, tmp_path / "allocator_under_test.py")
+    shutil.copy(machine.__file__, tmp_path / "machine_under_test.py")
     pages = (48 << 20) // os.sysconf("SC_PAGE_SIZE")
     environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "GLIBC_TUNABLES")}
     figures = {}
