@@ -21,7 +21,7 @@ from seqloom.training.checkpoint import checkpoints, read_state, step_of
 from seqloom.training.loop import CHECKPOINTS, REVISED_FROM, Trainer
 from seqloom.training.run import _timeline
 from seqloom.training.timeline import Timeline
-from tests.training.test_run import assert_same, last_weights, run, start, wait_for
+from tests.training.test_run import LATEST, assert_same, last_weights, run, started, wait_for
 
 LOOSELY = 5.0
 """Seconds by which a few may be missed on a machine that has other work; how well minutes are kept is measured."""
@@ -236,11 +236,11 @@ def test_a_model_that_was_validated_after_the_last_checkpoint_is_not_forgotten(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows delivers no SIGINT to one process")
 def test_time_in_which_the_run_is_down_does_not_count(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     settings = {**without_length(toy_settings), "training.budget": "6s"}
-    process = start(tmp_path / "run", settings)
-    wait_for(tmp_path / "run" / "log.jsonl", process)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    process.communicate()
+    with started(tmp_path / "run", settings) as process:
+        wait_for(tmp_path / "run" / "log.jsonl", process)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=LATEST)
     spent = read_state(checkpoints(tmp_path / "run" / "checkpoints")[-1])["seconds"]
     time.sleep(1)
     begun = time.perf_counter()
@@ -256,9 +256,3 @@ def test_time_in_which_the_run_is_down_does_not_count(tmp_path: Path, toy_settin
 def test_a_budget_that_preparing_uses_up(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     with pytest.raises(RunError, match="the budget of 0:00 was over when the data was prepared; give more time"):
         run(tmp_path / "run", without_length(toy_settings), training__budget="0.001s")
-
-
-def test_a_plan_that_is_none(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
-    (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(RunError, match=r"plan\.json: is not the plan of a run"):
-        run(tmp_path / "run", without_length(toy_settings), training__replay=str(tmp_path / "plan.json"))

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from seqloom.errors import ConfigError
 from seqloom.training.distributed import ALONE
 from seqloom.training.sharding import SUMS, require_support
-from tests.training.test_run import run
+from tests.training.test_run import run, wait_for
 
 COMMAND = (
     "import sys, json; from seqloom.training.session import train_session; from pathlib import Path; import torch; \
@@ -25,25 +26,30 @@ torch.set_num_threads(1); train_session(Path(sys.argv[1]), 'translate', flags=js
 )
 
 
-def start_all(count: int, folder: Path, settings: dict[str, Any]) -> "list[subprocess.Popen[str]]":
+@contextmanager
+def all_started(count: int, folder: Path, settings: dict[str, Any]) -> "Iterator[list[subprocess.Popen[str]]]":
+    """So many processes of one training, which are killed at the end of the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", COMMAND, str(folder), json.dumps(settings)],
-            env={**os.environ, **{key: str(value) for key, value in shared.items()}, "RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+    with ExitStack() as ended:
+        processes = []
+        for rank in range(count):
+            process = subprocess.Popen(
+                [sys.executable, "-c", COMMAND, str(folder), json.dumps(settings)],
+                env={**os.environ, **{key: str(value) for key, value in shared.items()}, "RANK": str(rank)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            processes.append(ended.enter_context(process))
+            ended.callback(process.kill)
+        yield processes
 
 
 def run_all(count: int, folder: Path, settings: dict[str, Any]) -> list[str]:
-    processes = start_all(count, folder, settings)
-    said = [process.communicate(timeout=300)[1] for process in processes]
+    with all_started(count, folder, settings) as processes:
+        said = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * count, "\n".join(said)
     return said
 
@@ -106,32 +112,26 @@ def test_one_that_dies_ends_the_others_and_the_run_resumes(
 ) -> None:
     settings = {**settings, "training.steps": 100_000, "training.checkpoint_every": 5}
     folder = tmp_path / "run"
-    processes = start_all(2, folder, settings)
-    while not (folder / "checkpoints" / "step-5").is_dir():
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.01)
-    processes[victim].send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    said = [process.communicate(timeout=30)[1] for process in processes]
-    assert time.monotonic() - killed < 30
+    with all_started(2, folder, settings) as processes:
+        wait_for(folder / "checkpoints" / "step-5", *processes)
+        processes[victim].kill()
+        said = [process.communicate(timeout=30)[1] for process in processes]
     assert processes[1 - victim].returncode == 1
     assert "Traceback" not in said[1 - victim]
     assert f"seqloom: process {1 - victim} ends: another does not answer (" in said[1 - victim]
     step = max(int(path.name.removeprefix("step-")) for path in (folder / "checkpoints").glob("step-*[0-9]"))
-    again = start_all(2, folder, settings)
-    while not (folder / "checkpoints" / f"step-{step + 5}").is_dir():
-        assert all(process.poll() is None for process in again)
-        time.sleep(0.01)
-    again[0].send_signal(signal.SIGINT)
-    said = [process.communicate(timeout=60)[1] for process in again]
+    with all_started(2, folder, settings) as again:
+        wait_for(folder / "checkpoints" / f"step-{step + 5}", *again)
+        again[0].send_signal(signal.SIGINT)
+        said = [process.communicate(timeout=60)[1] for process in again]
     assert "Resuming at step" in said[0]
     assert "Stopping after this step and saving" in said[0]
 
 
 def test_an_error_is_said_once(tmp_path: Path, settings: dict[str, Any]) -> None:
     settings = {**settings, "data.src": [str(tmp_path / "missing")]}
-    processes = start_all(2, tmp_path / "run", settings)
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    with all_started(2, tmp_path / "run", settings) as processes:
+        said = [process.communicate(timeout=60)[1] for process in processes]
     assert all(process.returncode for process in processes)
     assert "missing" in said[0]
     assert "missing" not in said[1]
@@ -148,8 +148,8 @@ def test_alone_nothing_is_added() -> None:
 
 def test_a_budget_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     settings = {key: value for key, value in settings.items() if key != "training.steps"}
-    processes = start_all(2, tmp_path / "run", {**settings, "training.budget": "1m"})
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    with all_started(2, tmp_path / "run", {**settings, "training.budget": "1m"}) as processes:
+        said = [process.communicate(timeout=60)[1] for process in processes]
     assert "a budget is that of one process, got several; give --steps" in said[0]
     assert all(process.returncode for process in processes)
 
@@ -166,12 +166,14 @@ def test_torchrun_starts_all_again_and_they_go_on(tmp_path: Path, settings: dict
     note = "import os, sys; open(sys.argv[1] + '.pid-' + os.environ['RANK'], 'w').write(str(os.getpid()))"
     script.write_text(f"{note}\n{COMMAND}\n", encoding="utf-8")
     with open(errors, "w", encoding="utf-8") as said:
-        process = subprocess.Popen([*torchrun, str(script), str(folder), json.dumps(settings)], stderr=said)
-        while not (folder / "checkpoints" / "step-10").is_dir():
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.kill(int((tmp_path / "run.pid-1").read_text(encoding="utf-8")), signal.SIGKILL)
-        assert process.wait(timeout=300) == 0
+        command = [*torchrun, str(script), str(folder), json.dumps(settings)]
+        with subprocess.Popen(command, stderr=said, text=True) as process:
+            try:
+                wait_for(folder / "checkpoints" / "step-10", process)
+                os.kill(int((tmp_path / "run.pid-1").read_text(encoding="utf-8")), signal.SIGKILL)
+                assert process.wait(timeout=300) == 0
+            finally:
+                process.terminate()  # it ends those that it has started
     assert "Resuming at step" in errors.read_text(encoding="utf-8")
     assert losses(folder)[-1][0] == 300
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from seqloom.errors import ModelFolderError, RunError
 from seqloom.tasks.folder import read_model
 from seqloom.training.keeping import alone_in
-from tests.training.test_run import assert_same, last_weights, run, start, wait_for
+from tests.training.test_run import LATEST, assert_same, last_weights, run, started, wait_for
 
 NO_LOCKS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock")
 
@@ -22,13 +22,10 @@ NO_LOCKS = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fl
 def test_a_second_training_in_a_folder_is_refused(tmp_path: Path, toy_settings: dict[str, Any]) -> None:
     folder = tmp_path / "run"
     settings = {**toy_settings, "training.steps": 100_000}
-    process = start(folder, settings)
-    wait_for(folder / "log.jsonl", process)
-    with pytest.raises(RunError, match=r"run: another process is training in this folder; wait for it or stop it"):
-        run(folder, settings)
-    process.kill()
-    assert process.stderr is not None
-    process.communicate()
+    with started(folder, settings) as process:
+        wait_for(folder / "log.jsonl", process)
+        with pytest.raises(RunError, match=r"run: another process is training in this folder; wait for it or stop it"):
+            run(folder, settings)
     with alone_in(folder), pytest.raises(RunError, match="another process is training"), alone_in(folder):
         pass  # the killed one has let go of it
     with alone_in(tmp_path / "new"):
@@ -71,11 +68,11 @@ def test_a_disk_that_is_full_is_told_of_and_the_run_goes_on(tmp_path: Path, toy_
     settings = {**toy_settings, "training.steps": 31}
     run(tmp_path / "whole", settings)
     folder = tmp_path / "run"
-    process = start(folder, settings)
-    wait_for(folder / "checkpoints" / "step-6", process)
     size = (tmp_path / "whole" / "checkpoints" / "step-31" / "optimizer.safetensors").stat().st_size
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size - 1, size - 1))
-    said = process.communicate()[1]
+    with started(folder, settings) as process:
+        wait_for(folder / "checkpoints" / "step-6", process)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size - 1, size - 1))
+        said = process.communicate(timeout=LATEST)[1]
     assert process.returncode != 0
     assert f"{folder}: cannot be written to (File too large); what was saved before is whole: make room" in said
     assert (folder / "checkpoints" / "step-6").is_dir()
@@ -156,12 +153,12 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     run(tmp_path / "whole", settings)
     folder = tmp_path / "killed"
     for _ in range(3):  # again, from wherever it had come to
-        process = start(folder, settings)
-        while not (folder / moment).exists() and process.poll() is None:
-            time.sleep(0.0005)
-        time.sleep(delay)
-        process.kill()
-        process.communicate()
+        with started(folder, settings) as process:
+            deadline = time.monotonic() + LATEST
+            while not (folder / moment).exists() and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.0005)
+            time.sleep(delay)
     run(folder, settings)
     assert_same(last_weights(tmp_path / "whole"), last_weights(folder))
     assert_same(read_model(tmp_path / "whole").weights, read_model(folder).weights)

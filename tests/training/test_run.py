@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -227,14 +228,27 @@ torch.set_num_threads(1); train_session(Path(sys.argv[1]), 'translate', flags=js
 )
 
 
-def start(folder: Path, settings: dict[str, Any]) -> "subprocess.Popen[str]":
+LATEST = 120.0
+"""Seconds after which nothing is waited for any longer."""
+
+
+@contextmanager
+def started(folder: Path, settings: dict[str, Any]) -> "Iterator[subprocess.Popen[str]]":
+    """A training in a process of its own, which is killed at the end of the block."""
     command = [sys.executable, "-c", COMMAND, str(folder), json.dumps(settings)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
-def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
+def wait_for(path: Path, *processes: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + LATEST
     while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
+        for process in processes:
+            assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"{path} is still not there"
         time.sleep(0.005)
 
 
@@ -278,12 +292,8 @@ def test_a_killed_run_ends_with_the_weights_of_one_never_killed(
     torch.set_num_threads(threads := 1)
     settings = {**toy_settings, "training.steps": 31}
     run(tmp_path / "whole", settings)
-    process = start(tmp_path / "killed", settings)
-    wait_for(tmp_path / "killed" / moment, process)
-    process.kill()
-    process.wait()
-    assert process.stderr is not None
-    process.stderr.close()
+    with started(tmp_path / "killed", settings) as process:
+        wait_for(tmp_path / "killed" / moment, process)
     run(tmp_path / "killed", settings)
     assert threads == torch.get_num_threads()
     assert_same(last_weights(tmp_path / "whole"), last_weights(tmp_path / "killed"))
@@ -311,11 +321,11 @@ def test_an_interrupt_saves_and_the_run_can_go_on(tmp_path: Path, toy_settings: 
         "training.checkpoint_every": 100_000,
         "training.validate_every": 100_000,
     }
-    process = start(tmp_path / "run", settings)
-    wait_for(tmp_path / "run" / "log.jsonl", process)
-    time.sleep(0.2)
-    os.kill(process.pid, signal.SIGINT)
-    error = process.communicate()[1]
+    with started(tmp_path / "run", settings) as process:
+        wait_for(tmp_path / "run" / "log.jsonl", process)
+        time.sleep(0.2)
+        os.kill(process.pid, signal.SIGINT)
+        error = process.communicate(timeout=LATEST)[1]
     assert process.returncode != 0
     assert "Stopping after this step and saving" in error
     saved = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
