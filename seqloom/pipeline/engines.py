@@ -315,7 +315,8 @@ def _usable(folder: ModelFolder, running: Running) -> "list[Export]":
     for variant in VARIANTS:
         export, problem = find_export(folder, variant)
         if problem:
-            running.say(f"{problem}; it is made anew." if variant == "float32" else f"{problem}; it is not used.")
+            anew = "is made anew" if variant == "float32" else "is not used before seqloom export measures it anew"
+            running.say(f"{problem}; it {anew}.")
         if export is None and variant == "float32":
             running.before_torch()
             from seqloom.export.ctranslate2_model import export_model

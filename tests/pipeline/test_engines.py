@@ -222,6 +222,19 @@ def test_only_a_proven_type_is_used_unasked(run: Path, monkeypatch: pytest.Monke
     assert in_use() == "float32"
 
 
+def test_a_type_that_an_earlier_version_has_measured(run: Path) -> None:
+    opened(run)
+    export_model(read_translator(run), "int8", proofs={"yy": {"accepted": True}})
+    path = run / "ctranslate2-int8"
+    about = json.loads((path / "export.json").read_text())
+    (path / "export.json").write_text(json.dumps(about | {"format_version": 1}))
+    translator, said = opened(run)
+    assert said == [
+        f"{path}: was made by another version of this program; it is not used before seqloom export measures it anew."
+    ]
+    assert translator.engine.fast.export.variant == "float32"  # type: ignore[attr-defined]
+
+
 def test_all_ways_to_use_the_threads_are_tried() -> None:
     assert list(probe.shapes(1)) == [(1, 1)]
     assert list(probe.shapes(2)) == [(2, 1), (1, 2)]
