@@ -86,10 +86,11 @@ def command(
         "training.budget": budget,
         "training.seed": seed,
     }
-    defaults = {"model.tied_embeddings": teacher.setup.model.tied_embeddings}  # what its vocabularies allow
-    how = {"recipe": config, "settings": set_ or (), "flags": flags, "defaults": defaults}
+    tied = {"model.tied_embeddings": teacher.setup.model.tied_embeddings}  # as its vocabularies allow
     try:
-        train_session(into, "translate", started=started, **how)
+        train_session(
+            into, "translate", recipe=config, settings=set_ or (), flags=flags, defaults=tied, started=started
+        )
     except Stopped:
         typer.echo("Stopped and saved; the same command goes on from here.", err=True)
         raise typer.Exit(130) from None

@@ -446,7 +446,9 @@ def test_a_file_stands_where_a_folder_is_to_be(seqloom: Any, toy_run: Path, tmp_
     for command in (["export", toy_run, file / "new"], ["lab", "scaling", "-o", file]):
         result = seqloom(*command)
         assert result.status == 2, command
-        assert re.fullmatch(rf"seqloom: error: {re.escape(str(file))}.* cannot be read or written \(.*\n", result.err), command
+        assert re.fullmatch(
+            rf"seqloom: error: {re.escape(str(file))}.* cannot be read or written \(.*\n", result.err
+        ), command
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

@@ -180,7 +180,8 @@ def test_more_places_than_the_table_has_are_left_to_torch(tmp_path: Path) -> Non
 
 
 TEXTS = ["one two three", "four, five!", "a b c d e f"]
-PROOF = {
+PROOF: dict[str, Any] = {
+    "direction": "xx-yy",
     "sentences": 1031,
     "changed": 0.1746,
     "float32": {"bleu": 31.5, "chrf": 52.75},
@@ -200,7 +201,7 @@ def test_the_readme_says_what_a_folder_needs_and_what_it_costs(tmp_path: Path, s
     )
     kept = tmp_path / "kept"
     kept.mkdir()
-    export = Export(kept, "int8-shortlist", 60, PROOF) if shortlisted else Export(kept, "float32", 60)
+    export = Export(kept, "int8-shortlist", 60, {"yy": PROOF}) if shortlisted else Export(kept, "float32", 60)
     write_for_others(export, setup, tmp_path / "out")
     readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     names = "xx-yy, yy-xx" if tagged else "xx-yy"
@@ -211,8 +212,8 @@ def test_the_readme_says_what_a_folder_needs_and_what_it_costs(tmp_path: Path, s
     assert ("The first token of a source says which language is wanted: <2yy>, <2xx>." in readme) == tagged
     assert f"beam_size=3, length_penalty=0.6{', use_vmap=True' if shortlisted else ''})" in script
     proof = (
-        "Beside float32, on 1,031 sentences: BLEU 30.25 and 31.50, chrF++ 51.12 and 52.75; 17.5% of them are "
-        "translated otherwise. BLEU `nrefs:1|tok:13a`, chrF++ `nrefs:1|nw:2`."
+        "Beside float32, on 1,031 sentences, xx-yy: BLEU 30.25 and 31.50, chrF++ 51.12 and 52.75; 17.5% of them "
+        "are translated otherwise. BLEU `nrefs:1|tok:13a`, chrF++ `nrefs:1|nw:2`."
     )
     assert (proof in readme) == shortlisted
 
