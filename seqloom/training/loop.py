@@ -174,6 +174,12 @@ class Trainer:
             if self.log is not None:
                 self.log.close()
             self.display.stop()
+            self.close()
+
+    def close(self) -> None:
+        """Ends the threads of its workers."""
+        if self.updates.workers is not None:
+            self.updates.workers.close()
 
     def rehearse(self, updates: int = 4) -> tuple[float, float]:
         """Makes some updates to be thrown away; returns real target tokens and seconds of one."""

@@ -191,10 +191,6 @@ class _WatchedTrainer(Trainer):
         make = partial(workers.run, lambda model, share, random: share(), work) if workers else work[0]
         return _Alone(sum(map(flops, products)), positions, best_seconds(make, self.device, seconds))
 
-    def close(self) -> None:
-        if self.updates.workers is not None:
-            self.updates.workers.close()
-
 
 def measure_speed(
     task: Task,

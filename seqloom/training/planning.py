@@ -55,7 +55,11 @@ class Trial:
         return min((self._most, 1), key=lambda count: self.step_seconds(task, config, count))
 
     def _updates(self, task: Task, config: Any, workers: int) -> tuple[float, float]:
-        return Trainer(task, config.training, *self._where, workers=workers).rehearse()
+        trainer = Trainer(task, config.training, *self._where, workers=workers)
+        try:
+            return trainer.rehearse()
+        finally:
+            trainer.close()
 
     def _validation(self, task: Task) -> float:
         model = task.build_model().to(self._device)
