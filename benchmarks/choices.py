@@ -53,6 +53,7 @@ CHOICES: dict[str, dict[str, str | float]] = {
     "Muon": {"training.optimizer": "muon"},
     "cosine": {"training.schedule": "cosine"},
     "warmup, stable, decay": {"training.schedule": "wsd"},
+    "EMA": {"training.ema": 0.995},
     "R-Drop": {"training.consistency": 1.0},
     "BPE dropout": {"data.subword_dropout": 0.05},
 }
