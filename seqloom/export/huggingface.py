@@ -168,13 +168,10 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise ModelFolderError(f"{path}: is damaged, or does not fit config.json ({shown(error, 200)})") from None
     path = folder / ("generation_config.json" if (folder / "generation_config.json").is_file() else "config.json")
-    generation = _json(path)
+    names = {"beam": "num_beams", "length_penalty": "length_penalty", "max_length": "max_length"}
+    generation = {"max_length": 512} | {key: value for key, value in _json(path).items() if value is not None}
     try:
-        decoding = DecodingConfig(
-            beam=generation.get("num_beams") or 4,
-            length_penalty=generation.get("length_penalty") or 1.0,
-            max_length=generation.get("max_length") or 512,
-        )
+        decoding = DecodingConfig(**{own: generation[name] for own, name in names.items() if name in generation})
     except ValidationError as error:
         raise ModelFolderError(f"{path}: {_first(error)}") from None
     return weights, TranslatorSetup(settings, *tokenizers, languages, LONGEST_SOURCE, decoding)

@@ -1,6 +1,7 @@
 """Marian models to Hugging Face's library and back: the same logits, the same tokens."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,25 @@ def test_there_and_back_again(tmp_path: Path, tied: str) -> None:
     with torch.no_grad():
         found, expected = trained_model(folder, again)(*ids), model(*ids)
     torch.testing.assert_close(found[:, :, EOS:], expected[:, :, EOS:], atol=1e-5, rtol=0)
+
+
+def copy_of(folder: Path, out: Path, **changes: dict[str, Any]) -> Path:
+    """The same with other values in its JSON files; None takes a key away."""
+    shutil.copytree(folder, out)
+    for name, values in changes.items():
+        path = out / f"{name}.json"
+        content = json.loads(path.read_text(encoding="utf-8")) | values
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return out
+
+
+def test_their_settings_of_the_search_are_taken(theirs: Path, tmp_path: Path) -> None:
+    said = {"num_beams": 5, "length_penalty": 0, "max_length": 37}
+    _, setup = read_huggingface(copy_of(theirs, tmp_path / "said", generation_config=said), ("en", "de"))
+    assert setup.decoding == DecodingConfig(beam=5, length_penalty=0, max_length=37)
+    silent = dict.fromkeys(said)
+    _, setup = read_huggingface(copy_of(theirs, tmp_path / "silent", generation_config=silent), ("en", "de"))
+    assert setup.decoding == DecodingConfig(max_length=512)
 
 
 @pytest.mark.parametrize(
