@@ -30,6 +30,30 @@ MAX_JSON_BYTES, MAX_SPM_BYTES = 1 << 26, 1 << 28
 MAX_ROWS = 1 << 24
 """Of a vocabulary."""
 
+DEFAULTS: dict[str, Any] = {
+    "d_model": 1024,
+    "encoder_layers": 12,
+    "decoder_layers": 12,
+    "encoder_ffn_dim": 4096,
+    "decoder_ffn_dim": 4096,
+    "encoder_attention_heads": 16,
+    "decoder_attention_heads": 16,
+    "activation_function": "gelu",
+    "dropout": 0.1,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "scale_embedding": False,
+    "normalize_before": False,
+    "normalize_embedding": False,
+    "add_final_layer_norm": False,
+    "share_encoder_decoder_embeddings": True,
+    "tie_word_embeddings": True,
+    "decoder_start_token_id": 58100,
+    "pad_token_id": 58100,
+    "eos_token_id": 0,
+}
+"""What their ``MarianConfig`` takes for a key that is not in a config.json."""
+
 SERIALIZED = {"format": "pt"}
 """What their library asks of a safetensors file."""
 
@@ -140,7 +164,7 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     Raises:
         ModelFolderError: if something is missing or damaged, or it is another kind of model.
     """
-    config = _json(folder / "config.json")
+    config = DEFAULTS | _json(folder / "config.json")
     settings = _model_config(folder / "config.json", config)
     known = _vocabulary_file(folder / "vocab.json")
     known_target = known if settings.tied_embeddings == "all" else _vocabulary_file(folder / "target_vocab.json")
@@ -204,14 +228,14 @@ def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
         "normalize_before": False,
         "normalize_embedding": False,
         "add_final_layer_norm": False,
-        "encoder_ffn_dim": config.get("decoder_ffn_dim"),
-        "encoder_attention_heads": config.get("decoder_attention_heads"),
+        "encoder_ffn_dim": config["decoder_ffn_dim"],
+        "encoder_attention_heads": config["decoder_attention_heads"],
     }
     for key, expected in plain.items():
-        if config.get(key, expected) != expected:
+        if config[key] != expected:
             raise ModelFolderError(f"{path}: {key} is {shown(config[key])}, and only {shown(expected)} can be read")
     ours = {theirs: own for own, theirs in FUNCTIONS.items()} | {"silu": "silu"}
-    shared, tied = config.get("share_encoder_decoder_embeddings", True), config.get("tie_word_embeddings", True)
+    shared, tied = config["share_encoder_decoder_embeddings"], config["tie_word_embeddings"]
     try:
         return ModelConfig(
             norm="post",
@@ -220,15 +244,18 @@ def _model_config(path: Path, config: dict[str, Any]) -> ModelConfig:
             num_heads=config["decoder_attention_heads"],
             num_encoder_layers=config["encoder_layers"],
             num_decoder_layers=config["decoder_layers"],
-            dropout=config.get("dropout", 0.1),
-            attention_dropout=config.get("attention_dropout", 0.0),
-            feedforward_dropout=config.get("activation_dropout", 0.0),
+            dropout=config["dropout"],
+            attention_dropout=config["attention_dropout"],
+            feedforward_dropout=config["activation_dropout"],
             activation=ours[config["activation_function"]],
             tied_embeddings="none" if not tied else "all" if shared else "output",
             output_bias=True,
         )
-    except (KeyError, TypeError) as error:  # the latter of a list in the place of a name
-        raise ModelFolderError(f"{path}: {shown(repr(error.args[0]))} is missing, or its value is not known") from None
+    except (KeyError, TypeError):  # the latter of a list in the place of a name
+        known = ", ".join(ours)
+        raise ModelFolderError(
+            f"{path}: activation_function is {shown(config['activation_function'])}, expected one of {known}"
+        ) from None
     except ValidationError as error:
         raise ModelFolderError(f"{path}: {_first(error)}") from None
 
@@ -271,7 +298,7 @@ def _vocabulary_file(path: Path) -> dict[str, Any]:
 def _vocabulary(folder: Path, config: dict[str, Any], known: dict[str, Any], foreign: list[str]) -> Vocabulary:
     """Our order: the special tokens, the pieces in their order, and those that are read as unknown."""
     pieces = sorted(known, key=known.__getitem__)
-    names = {role: config.get(f"{role}_token_id") for role in ("pad", "eos", "decoder_start")}
+    names = {role: config[f"{role}_token_id"] for role in ("pad", "eos", "decoder_start")}
     for role, row in names.items():
         if type(row) is not int or row not in known.values():
             raise ModelFolderError(

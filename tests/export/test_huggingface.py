@@ -14,6 +14,7 @@ from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL, PAD, SentencePiece
 from seqloom.errors import ModelFolderError, UserError
 from seqloom.export.huggingface import (
+    DEFAULTS,
     import_huggingface,
     not_exportable,
     read_huggingface,
@@ -247,7 +248,14 @@ def test_what_is_no_marian_is_refused(settings: dict[str, Any], reason: str, tmp
         ("config.json", {"model_type": "bert"}, "is a model of the type 'bert', expected 'marian'"),
         ("config.json", {"scale_embedding": False}, "scale_embedding is False, and only True can be read"),
         ("config.json", {"decoder_ffn_dim": "\0\x1b[2J"}, r"and only \\x00\\x1b\[2J can be read"),
-        ("config.json", {"activation_function": "mish"}, "'mish' is missing, or its value is not known"),
+        (
+            "config.json",
+            {"activation_function": "mish"},
+            "activation_function is mish, expected one of relu, gelu, swish, silu",
+        ),
+        ("config.json", {"activation_function": ["relu"]}, r"activation_function is \['relu'\], expected one of relu"),
+        ("config.json", {"scale_embedding": None}, "scale_embedding is False, and only True can be read"),
+        ("config.json", {"encoder_ffn_dim": None}, "encoder_ffn_dim is 4096, and only 53 can be read"),
         ("config.json", {"pad_token_id": 999}, "pad_token_id is 999, which the vocabulary does not have"),
         ("config.json", {"decoder_ffn_dim": 51, "encoder_ffn_dim": 51}, "is damaged, or does not fit config.json"),
         ("vocab.json", None, "cannot be read as JSON"),
@@ -258,13 +266,14 @@ def test_what_is_no_marian_is_refused(settings: dict[str, Any], reason: str, tmp
 def test_a_folder_that_cannot_be_read_says_why(
     theirs: Path, tmp_path: Path, name: str, content: dict[str, Any] | None, message: str
 ) -> None:
-    for path in theirs.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    folder = copy_of(theirs, tmp_path / "theirs", **({name.removesuffix(".json"): content} if content else {}))
     if content is None:
-        (tmp_path / name).unlink()
-    else:
-        changed = json.loads((tmp_path / name).read_text()) | content
-        (tmp_path / name).write_text(json.dumps(changed))
+        (folder / name).unlink()
     with pytest.raises(ModelFolderError, match=message):
-        import_huggingface(tmp_path, tmp_path / "out", ("en", "de"))
+        import_huggingface(folder, tmp_path / "out", ("en", "de"))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_folder_does_not_say_is_as_in_their_library() -> None:
+    theirs = transformers.MarianConfig()
+    assert {key: getattr(theirs, key, False) for key in DEFAULTS} == DEFAULTS  # normalize_before and its like are gone
