@@ -166,12 +166,13 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     """
     config = DEFAULTS | _json(folder / "config.json")
     settings = _model_config(folder / "config.json", config)
+    joint = config["share_encoder_decoder_embeddings"]  # the vocabulary, be the weights tied or not
     known = _vocabulary_file(folder / "vocab.json")
-    known_target = known if settings.tied_embeddings == "all" else _vocabulary_file(folder / "target_vocab.json")
+    known_target = known if joint else _vocabulary_file(folder / "target_vocab.json")
     paths = [folder / name for name in ("source.spm", "target.spm")]
     models = [_spm(path) for path in paths]
     foreign = [_foreign(*each) for each in zip(models, (known, known_target), paths, strict=True)]
-    if settings.tied_embeddings == "all":  # one table, so one vocabulary
+    if joint:
         foreign = [list(dict.fromkeys([*foreign[0], *foreign[1]]))] * 2
     src, tgt = (
         _vocabulary(folder, config, each, more) for each, more in zip((known, known_target), foreign, strict=True)

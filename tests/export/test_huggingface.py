@@ -45,9 +45,14 @@ def spm(path: Path, texts: list[str], **settings: Any) -> None:
     path.with_suffix(".model").rename(path)
 
 
-@pytest.fixture(scope="module", params=["swish", "relu"])
+@pytest.fixture(
+    scope="module",
+    params=[(5, {"activation_function": "swish"}), (13, {"activation_function": "relu", "tie_word_embeddings": False})],
+    ids=str,
+)
 def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Marian model as their library saves it, with a vocabulary in its own order and gaps on both sides."""
+    seed, settings = request.param  # the seed for translations that differ
     folder = tmp_path_factory.mktemp("marian")
     spm(folder / "source.spm", SOURCES, vocab_size=41)
     spm(folder / "target.spm", TARGETS, vocab_size=43, model_type="bpe")
@@ -66,7 +71,7 @@ def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         decoder_ffn_dim=53,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
-        activation_function=request.param,
+        **settings,
         scale_embedding=True,
         max_position_embeddings=64,
         pad_token_id=vocabulary["<pad>"],
@@ -74,7 +79,7 @@ def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         eos_token_id=0,
         forced_eos_token_id=0,
     )
-    torch.manual_seed(5)
+    torch.manual_seed(seed)
     model = transformers.MarianMTModel(config).eval()
     with torch.no_grad():
         for parameter in [*model.parameters(), model.final_logits_bias]:
