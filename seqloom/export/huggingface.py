@@ -1,6 +1,7 @@
 """Folders of Hugging Face's Transformers with a Marian model: written for others, and read to run and to fine-tune."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from seqloom.data.tokenizers.tokenizer import SPECIAL_PIECES
 from seqloom.errors import ModelFolderError, UserError, shown
 from seqloom.export.marian import FUNCTIONS, from_marian, not_marian, to_marian
 from seqloom.export.transformer import transformer_of
-from seqloom.files import new_folder, read_bytes, read_json, require_free
+from seqloom.files import new_folder, read_bytes, read_json, require_free, require_regular
+from seqloom.machine import memory
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.sequence_to_sequence import SequenceToSequence
 from seqloom.tasks.folder import read_tensors, write_model
@@ -29,6 +31,9 @@ MAX_JSON_BYTES, MAX_SPM_BYTES = 1 << 26, 1 << 28
 
 MAX_ROWS = 1 << 24
 """Of a vocabulary."""
+
+PART = re.compile(r"[\w.-]+\.safetensors")
+"""The name of a file with some of the weights; it leads nowhere else."""
 
 DEFAULTS: dict[str, Any] = {
     "d_model": 1024,
@@ -158,7 +163,8 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     tokenizer does. Moses' normalisation of punctuation is not applied.
 
     Args:
-        folder: with ``config.json``, ``vocab.json``, ``source.spm``, ``target.spm`` and ``model.safetensors``.
+        folder: with ``config.json``, ``vocab.json``, ``source.spm``, ``target.spm`` and ``model.safetensors``, or
+            the index of its parts; ``target_vocab.json`` where the two sides have a vocabulary each.
         languages: source and target, by their codes.
 
     Raises:
@@ -178,14 +184,9 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
         _vocabulary(folder, config, each, more) for each, more in zip((known, known_target), foreign, strict=True)
     )
     tokenizers = _arranged(models[0], src.pieces, folder), _arranged(models[1], tgt.pieces, folder)
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ModelFolderError(
-            f"{path}: no such file; a folder with pytorch_model.bin, which can run code when it is read, has to be "
-            f"saved as safetensors first"
-        )
+    path = _weights_file(folder)
     try:
-        found = read_tensors(path)
+        found = _tensors(path)
         if sum(weight.numel() for weight in found.values()) < settings.least_weights:
             raise ValueError("it has fewer numbers than a model of these sizes")
         weights = from_marian(found, settings, src.rows, tgt.rows, tgt.silent)
@@ -200,6 +201,36 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     except ValidationError as error:
         raise ModelFolderError(f"{path}: {_first(error)}") from None
     return weights, TranslatorSetup(settings, *tokenizers, languages, LONGEST_SOURCE, decoding)
+
+
+def _weights_file(folder: Path) -> Path:
+    """The file with the weights, or the index of those that have them in parts."""
+    path = folder / "model.safetensors"
+    for found in (path, folder / f"{path.name}.index.json"):
+        if found.is_file():
+            return found
+    raise ModelFolderError(
+        f"{path}: no such file; a folder with pytorch_model.bin, which can run code when it is read, has to be "
+        f"saved as safetensors first"
+    )
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """All weights; KeyError for one that is not where the index says."""
+    if path.suffix != ".json":
+        return read_tensors(path)
+    where = _json(path).get("weight_map")
+    if not isinstance(where, dict) or not all(type(name) is str and PART.fullmatch(name) for name in where.values()):
+        raise ModelFolderError(f"{path}: expected in weight_map the .safetensors file beside it that has each weight")
+    parts, room = {}, memory()
+    for name in sorted(set(where.values())):
+        part = path.with_name(name)
+        try:
+            room -= require_regular(part, room)
+        except OSError as error:
+            raise ModelFolderError(f"{part}: cannot be read ({error.strerror}); copy the folder again") from None
+        parts[name] = read_tensors(part)
+    return {weight: parts[name][weight] for weight, name in where.items()}
 
 
 def _require_shapes(weights: dict[str, Tensor], config: ModelConfig, src_vocab: int, tgt_vocab: int) -> None:

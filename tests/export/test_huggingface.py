@@ -279,6 +279,52 @@ def test_a_folder_that_cannot_be_read_says_why(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def parted(theirs: Path, tmp_path: Path) -> Path:
+    """The same with its weights in several files, as their library saves large ones."""
+    folder = copy_of(theirs, tmp_path / "parted")
+    (folder / "model.safetensors").unlink()
+    transformers.MarianMTModel.from_pretrained(theirs).save_pretrained(folder, max_shard_size="17KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    return folder
+
+
+def test_weights_in_parts_are_put_together(theirs: Path, parted: Path) -> None:
+    whole, expected = read_huggingface(theirs, ("en", "de"))
+    weights, setup = read_huggingface(parted, ("en", "de"))
+    assert setup.describe() == expected.describe()
+    assert weights.keys() == whole.keys()
+    assert all(torch.equal(weights[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"model.encoder.layers.0.fc1.bias": "../model.safetensors"}, "the .safetensors file beside it that has each"),
+        ({"model.encoder.layers.0.fc1.bias": "/dev/zero"}, "the .safetensors file beside it that has each"),
+        ({"model.encoder.layers.0.fc1.bias": 3}, "the .safetensors file beside it that has each"),
+        ({"model.encoder.layers.0.fc1.bias": "gone.safetensors"}, "gone.safetensors: cannot be read"),
+        ({"none": ""}, r"index\.json: is damaged, or does not fit .* \('none'\)"),
+        (None, "expected in weight_map"),
+    ],
+)
+def test_an_index_leads_nowhere_else(parted: Path, names: dict[str, Any] | None, message: str) -> None:
+    index = parted / "model.safetensors.index.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    first = min(content["weight_map"].values())
+    named = names and {name: first if name == "none" else value for name, value in names.items()}
+    index.write_text(json.dumps({"weight_map": named and content["weight_map"] | named}), encoding="utf-8")
+    with pytest.raises(ModelFolderError, match=message):
+        read_huggingface(parted, ("en", "de"))
+
+
+def test_parts_are_no_larger_together_than_the_memory(parted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = max(path.stat().st_size for path in parted.glob("model-*.safetensors"))
+    monkeypatch.setattr("seqloom.export.huggingface.memory", lambda: largest + 7)
+    with pytest.raises(ModelFolderError, match=r"cannot be read \(has .* bytes, more than"):
+        read_huggingface(parted, ("en", "de"))
+
+
 def test_what_a_folder_does_not_say_is_as_in_their_library() -> None:
     theirs = transformers.MarianConfig()
     assert {key: getattr(theirs, key, False) for key in DEFAULTS} == DEFAULTS  # normalize_before and its like are gone
