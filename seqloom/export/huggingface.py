@@ -160,7 +160,8 @@ def read_huggingface(folder: Path, languages: tuple[str, str]) -> tuple[dict[str
     """Weights and setup of a Marian folder, such as those of OPUS-MT.
 
     Pieces that its SentencePiece models know and its vocabulary does not are read as unknown, as its own
-    tokenizer does. Moses' normalisation of punctuation is not applied.
+    tokenizer does; letters that they do not know and it does, as what they are
+    (:func:`seqloom.data.tokenizers.model_proto.with_vocabulary`). Moses' normalisation of punctuation is not applied.
 
     Args:
         folder: with ``config.json``, ``vocab.json``, ``source.spm``, ``target.spm`` and ``model.safetensors``, or

@@ -123,6 +123,21 @@ def test_their_logits_and_tokens_are_ours(theirs: Path) -> None:
         assert bool((found[:, :, [PAD, 2, *range(NUM_SPECIAL + count, setup.vocab_sizes[1])]] < -1e3).all())
 
 
+def test_a_letter_that_one_side_alone_knows_has_its_own_row(theirs: Path) -> None:
+    their_tokenizer = transformers.MarianTokenizer.from_pretrained(theirs)
+    _, setup = read_huggingface(theirs, ("en", "de"))
+    known = json.loads((theirs / "vocab.json").read_text())
+    for text in ("one x z two", "axb ü", "x 中 xa"):
+        pieces = setup.src_tokenizer.pieces(setup.src_tokenizer.encode([text])[0])
+        assert [known.get(piece, known["<unk>"]) for piece in pieces] == their_tokenizer(text).input_ids[:-1]
+    for text in ("☃ eins hat", "ï zwei o", "x 中 xt"):
+        pieces = setup.tgt_tokenizer.pieces(setup.tgt_tokenizer.encode([text])[0])
+        assert [known.get(piece, known["<unk>"]) for piece in pieces] == their_tokenizer(text_target=text).input_ids[
+            :-1
+        ]
+    assert set("xzü☃htïo") <= known.keys()
+
+
 def test_an_imported_folder_translates_as_theirs(theirs: Path, tmp_path: Path) -> None:
     import_huggingface(theirs, tmp_path / "ours", ("en", "de"))
     their_model = transformers.MarianMTModel.from_pretrained(theirs).eval()

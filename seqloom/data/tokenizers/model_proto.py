@@ -8,8 +8,9 @@ value holds, so that a message is changed by what is put behind it.
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 2, 3, 4, 5
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of a piece. A control piece or an unused one is never found in a text; one defined by the user always is."""
 
 UNIGRAM, BPE = 1, 2
@@ -25,9 +26,17 @@ SPECIAL_ROLES = ("pad", "unk", "bos", "eos")
 """In the order of their ids."""
 
 
-def piece(text: str, kind: int) -> bytes:
+class Piece(NamedTuple):
+    """One as it was read."""
+
+    text: str
+    score: float
+    kind: int
+
+
+def piece(text: str, kind: int, score: float = 0.0) -> bytes:
     """A piece as it stands in a file; those put behind a model get the next ids."""
-    return _field(PIECE, _field(1, text.encode()) + struct.pack("<Bf", 2 << 3 | 5, 0.0) + _field(3, kind))
+    return _field(PIECE, _field(1, text.encode()) + struct.pack("<Bf", 2 << 3 | 5, score) + _field(3, kind))
 
 
 def model_type(model: bytes) -> int:
@@ -65,7 +74,10 @@ def reordered(model: bytes, first: Mapping[str, tuple[int | None, str]]) -> byte
 def with_vocabulary(model: bytes, texts: Sequence[str], special: Sequence[str]) -> bytes:
     """``model`` with the ids of a vocabulary: first ``special``, then ``texts``.
 
-    Pieces of the model that are not in the vocabulary go; what it has not is never found in a text.
+    Pieces of the model that are not in the vocabulary go. Those that the model has not are never found in a
+    text, but for those of nothing but characters that it does not know: as SentencePiece leaves a run of such
+    characters as it is, Marian finds it in the vocabulary. A run that is not there as a whole is ``<unk>`` to
+    Marian, and the pieces that it is made of here. All else is cut as before, by a score no lower than others.
 
     Args:
         model: the content of its file.
@@ -76,10 +88,20 @@ def with_vocabulary(model: bytes, texts: Sequence[str], special: Sequence[str]) 
         ValueError: if the model cannot be read.
     """
     pieces, rest = _parted(model)
-    known = {_text(raw): raw for raw in pieces}
+    read = [_read(raw) for raw in pieces]
+    known = {each.text: raw for each, raw in zip(read, pieces, strict=True)}
+    spelt = {character for each in read if each.kind in (NORMAL, USER_DEFINED) for character in each.text}
+    in_bytes = any(each.kind == BYTE for each in read)  # no character is unknown to it
+    # That of an unknown character hangs on the lowest score; and in BPE unused pieces are put together too, and
+    # taken apart at the end, so that one that came first would keep others from being put together.
+    lowest = min((each.score for each in read if each.kind == NORMAL), default=0.0)
+
+    def added(text: str) -> bytes:
+        return piece(text, UNUSED if in_bytes or not spelt.isdisjoint(text) else NORMAL, lowest)
+
     kinds = [UNKNOWN if role == "unk" else CONTROL for role in SPECIAL_ROLES]
     front = list(map(piece, special, kinds))
-    return _put_together([*front, *(known.get(text) or piece(text, UNUSED) for text in texts)], rest, special)
+    return _put_together([*front, *(known.get(text) or added(text) for text in texts)], rest, special)
 
 
 def _parted(model: bytes) -> tuple[list[bytes], list[bytes]]:
@@ -100,14 +122,14 @@ def _put_together(pieces: Sequence[bytes], rest: Sequence[bytes], special: Seque
     return b"".join([*pieces, *rest, _field(TRAINER_SPEC, spec)])
 
 
-def _text(raw: bytes) -> str:
-    """How a piece is spelt."""
-    for _, inside, _ in _fields(raw):
-        if isinstance(inside, bytes):
-            for number, value, _ in _fields(inside):
-                if number == 1 and isinstance(value, bytes):
-                    return value.decode()
-    raise ValueError("a piece without its text")
+def _read(raw: bytes) -> Piece:
+    """How a piece is spelt, its score and its type."""
+    ((_, inside, _),) = _fields(raw)
+    found = {number: value for number, value, _ in _fields(inside)} if isinstance(inside, bytes) else {}
+    text, score, kind = found.get(1), found.get(2, bytes(4)), found.get(3, NORMAL)
+    if not isinstance(text, bytes) or not isinstance(score, bytes) or len(score) != 4 or not isinstance(kind, int):
+        raise ValueError("a piece without its text, or with another score than a number")
+    return Piece(text.decode(), struct.unpack("<f", score)[0], kind)
 
 
 def _field(number: int, value: int | bytes) -> bytes:
