@@ -7,6 +7,8 @@ the memory. Who reads a file says in a sentence of its own what was expected in 
 import ctypes
 import json
 import os
+import re
+import secrets
 import shutil
 import stat
 import sys
@@ -168,6 +170,56 @@ def links_out(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, to be filled and put in its place; what is left of it at the end goes.
+
+    Its name is nobody else's, and it is locked for as long. Those beside the same path that are not were left
+    by processes that were killed, and are removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    while True:
+        new = path.with_name(f"{path.name}.new-{secrets.token_hex(8)}")
+        new.mkdir()
+        with _locked(new, wait=True):
+            if not new.exists():
+                continue  # until it was locked it looked like one that was left
+            try:
+                yield new
+            finally:
+                shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
+            return
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes what killed processes left of a :func:`folder_beside` the same path."""
+    ours = re.compile(re.escape(path.name) + r"\.new-[0-9a-f]{16}")
+    for name in filter(ours.fullmatch, os.listdir(path.parent)):
+        with _locked(path.with_name(name), wait=False) as locked:
+            if locked:
+                shutil.rmtree(path.with_name(name), ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, wait: bool) -> Iterator[bool]:
+    """Locks a folder, and tells whether that was done; the system lets go of it with the process."""
+    descriptor, locked = None, False
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        locked = True
+    except (ImportError, OSError):
+        pass  # another process has it, it is gone, or the system (Windows) or the file system has no such locks
+    try:
+        yield locked
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write into, which stands at ``out`` when all of it was written, and is gone otherwise.
 
@@ -176,18 +228,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     require_free(out)
     out = out.resolve()
-    new = out.with_name(f"{out.name}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        new.mkdir(parents=True)
+    with folder_beside(out) as new:
         yield new
         flush_to_disk(new)
         if out.exists():
             out.rmdir()
         os.rename(new, out)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
 
 
 def copy_files(source: Path, folder: Path, leave: Container[str] = ()) -> None:
@@ -226,8 +272,7 @@ def put_in_place(new: Path, path: Path, previous: Path | None = None) -> None:
             # Another process was as quick: its folder goes, like any that stands there.
     old = new
     if not _exchange(new, path):  # the system cannot swap: a short moment without the folder
-        old = path.with_name(f"{path.name}.old-{os.getpid()}")
-        shutil.rmtree(old, ignore_errors=True)
+        old = path.with_name(f"{path.name}.old-{secrets.token_hex(8)}")
         os.rename(path, old)
         os.rename(new, path)
     if old.is_symlink():  # what it leads to is somebody else's

@@ -3,6 +3,9 @@
 import json
 import os
 from collections.abc import Callable
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from seqloom.errors import listed, shown
 from seqloom.files import (
     MAX_JSON_DEPTH,
     copy_files,
+    folder_beside,
     lines_rewritten,
     links_out,
     new_folder,
@@ -212,3 +216,56 @@ def test_a_copy_has_the_rights_of_new_files(tmp_path: Path) -> None:
     assert [each.name for each in target.iterdir()] == ["model.bin"]
     assert target.stat().st_mode & 0o200
     assert (target / "model.bin").stat().st_mode & 0o200
+
+
+HALF_WRITTEN = """
+import os, pathlib, sys
+from seqloom.files import folder_beside
+with folder_beside(pathlib.Path(sys.argv[1])) as new:
+    (new / "half").write_text("x")
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_what_a_killed_process_left_is_removed_and_what_is_written_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    others = ["model.new-17", "model.new-notes", "my model.new-" + "0" * 16, "model.old-" + "0" * 16]
+    for name in others:  # which are not ours, as far as their names say
+        (tmp_path / name).mkdir()
+    assert subprocess.run([sys.executable, "-c", HALF_WRITTEN, path], check=False).returncode == -signal.SIGKILL
+    (left,) = tmp_path.glob("model.new-" + "?" * 16)
+    with folder_beside(path) as one:
+        (one / "file").write_text("one")
+        assert not left.exists()
+        with folder_beside(path) as two:
+            assert one != two
+            assert (one / "file").read_text() == "one"
+            put_in_place(two, path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["model", *others])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no flock")
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+    seen: list[Path] = []
+
+    def slow(path: Path, flags: int) -> int:
+        if not seen:
+            path.rmdir()  # as by another process that looks for what was left
+        seen.append(path)
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", slow)
+    with folder_beside(tmp_path / "model") as new:
+        assert new.is_dir()
+        assert seen[0] != seen[1] == new
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are others there")
+def test_a_folder_to_be_put_in_place_has_the_rights_of_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    with folder_beside(tmp_path / "model") as new:
+        assert new.stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -7,15 +7,15 @@ fit its model is as good as none, and is made again. Loads no torch.
 
 import json
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from seqloom.data.languages import Direction
 from seqloom.errors import ConfigError, ModelFolderError
-from seqloom.files import NotRead, flush_to_disk, put_in_place, read_json, write_json
+from seqloom.files import NotRead, flush_to_disk, folder_beside, put_in_place, read_json, write_json
 from seqloom.tasks.folder import WEIGHTS, ModelFolder, sha256
 
 FORMAT_VERSION = 2
@@ -89,14 +89,12 @@ def make_export(
         ModelFolderError: if there is nowhere to keep it.
     """
     for path in _places(folder, variant):
-        new = path.with_name(f"{path.name}.new-{os.getpid()}")
-        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed and had this number
-        try:
-            new.mkdir(parents=True)
-        except OSError as error:
-            problem = error
-            continue
-        try:
+        with ExitStack() as stack:
+            try:
+                new = stack.enter_context(folder_beside(path))
+            except OSError as error:
+                problem = error
+                continue
             write(new)
             files = {file.name: sha256(file) for file in sorted(new.iterdir())}
             about = {
@@ -110,9 +108,6 @@ def make_export(
             (new / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
             flush_to_disk(new)
             put_in_place(new, path)
-        except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
         return Export(path, variant, places, proofs or {}, about["weights"], _targets(folder))
     raise ModelFolderError(
         f"{folder.path}: an export can be kept neither there nor in the user's cache ({problem}); "

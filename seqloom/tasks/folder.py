@@ -13,9 +13,7 @@ import hashlib
 import json
 import logging
 import math
-import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from seqloom.errors import ConfigError, DataError, ModelFolderError, shown
-from seqloom.files import flush_to_disk, put_in_place, read_bytes, read_json, require_regular
+from seqloom.files import flush_to_disk, folder_beside, put_in_place, read_bytes, read_json, require_regular
 from seqloom.machine import memory
 
 if TYPE_CHECKING:
@@ -284,10 +282,7 @@ def write_model(
     """
     from safetensors.torch import save_file
 
-    new = path.with_name(f"{path.name}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
+    with folder_beside(path) as new:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, new / WEIGHTS)
         for name, content in files.items():
             (new / name).write_bytes(content)
@@ -296,10 +291,7 @@ def write_model(
         config = {"format_version": FORMAT_VERSION, **config, "files": checksums}
         (new / "config.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         flush_to_disk(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
-        raise
-    put_in_place(new, path, previous if previous is not None and _is_whole(path) else None)
+        put_in_place(new, path, previous if previous is not None and _is_whole(path) else None)
 
 
 def _is_whole(folder: Path) -> bool:

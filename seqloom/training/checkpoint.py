@@ -6,7 +6,6 @@ beside its place and renamed when whole; nothing in it is a pickle.
 """
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from seqloom.errors import ModelFolderError, RunError, shown
-from seqloom.files import flush_to_disk, put_in_place, read_json
+from seqloom.files import flush_to_disk, folder_beside, put_in_place, read_json
 from seqloom.tasks.folder import read_tensors, sha256
 from seqloom.training.sharding import part_like
 
@@ -106,21 +105,15 @@ def save_checkpoint(
         state: all that is no tensor.
     """
     path = path_of(folder, state["step"])
-    new = folder / f"{path.name}.new-{os.getpid()}"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in optimizers.items()}
     tensors |= {MEAN + name: weight.detach().cpu() for name, weight in mean.items()}
-    try:
+    with folder_beside(path) as new:
         save_file({name: weight.detach().cpu() for name, weight in weights.items()}, new / TENSORS[0])
         save_file({**tensors, RANDOM_STATE: torch.get_rng_state()}, new / TENSORS[1])
         state = {**state, "files": {name: sha256(new / name) for name in TENSORS}}
         (new / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
         flush_to_disk(new)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)  # a full disk gets no fuller
-        raise
-    put_in_place(new, path)  # there may be the same step already, after an interrupt
+        put_in_place(new, path)  # there may be the same step already, after an interrupt
     return path
 
 
@@ -205,5 +198,5 @@ def _each(paths: list[Path]) -> Iterator[dict[str, Tensor]]:
 def remove_all_but(folder: Path, kept: set[Path]) -> None:
     """Removes the other checkpoints and what a kill left half-written; what somebody else put there stays."""
     for path in folder.iterdir():
-        if path not in kept and re.fullmatch(r"step-[0-9]{1,18}(\.(new|old)-[0-9]+)?", path.name):
+        if path not in kept and re.fullmatch(r"step-[0-9]{1,18}(\.(new|old)-[0-9a-f]+)?", path.name):
             shutil.rmtree(path, ignore_errors=True)
