@@ -1,6 +1,7 @@
 """seqloom export"""
 
 import json
+import signal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +79,7 @@ def command(
     from seqloom.pipeline.exporting import export, export_plain
     from seqloom.training.process import arrange
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     if (quantize is not None or shortlist) != (src is not None) or (src is None) != (ref is None):
         raise UserError(
             "--quantize or --shortlist, --src and --ref belong together: the cost is measured on these sentences"

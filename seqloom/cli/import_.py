@@ -1,5 +1,6 @@
 """seqloom import"""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ def command(
     from seqloom.data.languages import require_code
     from seqloom.export.huggingface import import_huggingface
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     require_code(src_lang, "--src-lang")
     require_code(tgt_lang, "--tgt-lang")
     import_huggingface(source, out, (src_lang, tgt_lang))

@@ -1,6 +1,7 @@
 """seqloom translate"""
 
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -122,6 +123,7 @@ def command(
     from seqloom.data.readers import read_lines
     from seqloom.errors import UserError
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     if prefix is not None and prefixes is not None:
         raise UserError("--prefix and --prefixes both say what a translation starts with; give one of them")
     scored = scores or format_ is Format.JSONL

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from seqloom.export.ctranslate2_model import write_for_others
 from seqloom.export.store import find_export
 from seqloom.pipeline.engines import Running, read_translator
 from seqloom.pipeline.translator import load, open_translator
+from seqloom.tasks.setup import TranslatorSetup
 from tests.cli.test_cli import seqloom
 
 __all__ = ["seqloom"]  # the fixture
@@ -142,6 +144,30 @@ def test_mistakes_are_said(seqloom: Any, run: Path, toy_corpus: Path, tmp_path: 
         )
     ran = seqloom("export", tmp_path / "none")
     assert (ran.status, "no such folder" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["export", "translate", "import"])
+def test_stopped_it_leaves_nothing(
+    seqloom: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, number: int
+) -> None:
+    began = []
+
+    def stopped(folder: Path) -> None:
+        began.append(folder.name)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("seqloom.export.store.flush_to_disk", stopped)
+    monkeypatch.setattr("seqloom.tasks.folder.flush_to_disk", stopped)
+    folder = read_translator(run)
+    imported = folder.weights, TranslatorSetup.from_folder(folder)
+    monkeypatch.setattr("seqloom.export.huggingface.read_huggingface", lambda *about: imported)
+    options = [tmp_path / "out", "--src-lang", "xx", "--tgt-lang", "yy"] if command == "import" else []
+    before = {path.name for folder in (run, tmp_path) for path in folder.iterdir()}
+    ran = seqloom(command, run, *options, stdin=b"1 2\n")
+    assert ran.status == 130
+    assert len(began) == 1
+    assert {path.name for folder in (run, tmp_path) for path in folder.iterdir()} == before
 
 
 def test_a_shortlist_is_learnt_measured_and_used(
