@@ -74,6 +74,15 @@ def test_every_step_has_the_models_logits(settings: dict[str, Any], tmp_path: Pa
         assert present[0].shape[2] == step + 1
 
 
+def test_an_export_says_where_it_is_and_nothing_else(toy_run: Path, tmp_path: Path) -> None:
+    """Neither a warning nor one of torch's reports of a graph that it could not trace at first."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "seqloom", "export", str(toy_run), str(out), "--to", "onnx"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.fullmatch(rf"{re.escape(str(out))}: float32, .*\n", ran.stdout)
+
+
 def test_the_script_of_the_folder_translates(toy_run: Path, tmp_path: Path) -> None:
     translator = load(toy_run, engine="torch")
     write_onnx(translator.engine.model, translator.setup, tmp_path / "out")  # type: ignore[attr-defined]
