@@ -17,7 +17,7 @@ def command(
 ) -> None:
     """Make a model folder of another program's model: OPUS-MT and its like, to run and to fine-tune."""
     from seqloom.data.languages import require_code
-    from seqloom.export.huggingface import import_huggingface
+    from seqloom.export.huggingface_import import import_huggingface
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a temporary folder is to be removed
     require_code(src_lang, "--src-lang")

@@ -161,7 +161,7 @@ def test_stopped_it_leaves_nothing(
     monkeypatch.setattr("seqloom.tasks.folder.flush_to_disk", stopped)
     folder = read_translator(run)
     imported = folder.weights, TranslatorSetup.from_folder(folder)
-    monkeypatch.setattr("seqloom.export.huggingface.read_huggingface", lambda *about: imported)
+    monkeypatch.setattr("seqloom.export.huggingface_import.read_huggingface", lambda *about: imported)
     options = [tmp_path / "out", "--src-lang", "xx", "--tgt-lang", "yy"] if command == "import" else []
     before = {path.name for folder in (run, tmp_path) for path in folder.iterdir()}
     ran = seqloom(command, run, *options, stdin=b"1 2\n")

@@ -13,13 +13,8 @@ import transformers
 from seqloom.config import DecodingConfig, ModelConfig
 from seqloom.data.tokenizers import EOS, NUM_SPECIAL, PAD, SentencePiece
 from seqloom.errors import ModelFolderError, UserError
-from seqloom.export.huggingface import (
-    DEFAULTS,
-    import_huggingface,
-    not_exportable,
-    read_huggingface,
-    write_huggingface,
-)
+from seqloom.export.huggingface import not_exportable, write_huggingface
+from seqloom.export.huggingface_import import DEFAULTS, import_huggingface, read_huggingface
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.models.kinds import build
 from seqloom.pipeline.translator import load
@@ -335,7 +330,7 @@ def test_an_index_leads_nowhere_else(parted: Path, names: dict[str, Any] | None,
 
 def test_parts_are_no_larger_together_than_the_memory(parted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     largest = max(path.stat().st_size for path in parted.glob("model-*.safetensors"))
-    monkeypatch.setattr("seqloom.export.huggingface.memory", lambda: largest + 7)
+    monkeypatch.setattr("seqloom.export.huggingface_import.memory", lambda: largest + 7)
     with pytest.raises(ModelFolderError, match=r"cannot be read \(has .* bytes, more than"):
         read_huggingface(parted, ("en", "de"))
 

@@ -22,7 +22,8 @@ from seqloom.data.prepare import _open, data_key
 from seqloom.data.prepare_labelled import Reading
 from seqloom.data.tokenizers import TOKENIZERS, Words
 from seqloom.errors import ModelFolderError, RunError, UserError
-from seqloom.export.huggingface import read_huggingface, write_huggingface
+from seqloom.export.huggingface import write_huggingface
+from seqloom.export.huggingface_import import read_huggingface
 from seqloom.export.store import find_export
 from seqloom.models.encoder_decoder import EncoderDecoder
 from seqloom.pipeline.predictor import open_predictor
