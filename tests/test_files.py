@@ -2,10 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
