@@ -158,9 +158,6 @@ def test_where_the_system_swaps_no_folders_they_come_to_the_same_places(
 ) -> None:
     monkeypatch.setattr("seqloom.files._exchange", lambda a, b: False)
     path, previous = tmp_path / "model", tmp_path / "previous"
-    left = tmp_path / f"model.old-{os.getpid()}"  # by a process that was killed and had this number
-    left.mkdir()
-    (left / "file").write_text("0")
     for number in "123":
         new = tmp_path / "new"
         new.mkdir()
