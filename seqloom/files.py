@@ -5,15 +5,18 @@ the memory. Who reads a file says in a sentence of its own what was expected in 
 """
 
 import ctypes
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -179,7 +182,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     while True:
-        new = path.with_name(f"{path.name}.new-{secrets.token_hex(8)}")
+        new = path.with_name(f"{path.name}.new-{_host()}{secrets.token_hex(4)}")
         new.mkdir()
         with _locked(new, wait=True):
             if not new.exists():
@@ -191,9 +194,15 @@ def folder_beside(path: Path) -> Iterator[Path]:
             return
 
 
+@cache
+def _host() -> str:
+    """Eight digits for this machine: over a network no lock of another one is seen."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def _remove_abandoned(path: Path) -> None:
-    """Removes what killed processes left of a :func:`folder_beside` the same path."""
-    ours = re.compile(re.escape(path.name) + r"\.new-[0-9a-f]{16}")
+    """Removes what killed processes of this machine left of a :func:`folder_beside` the same path."""
+    ours = re.compile(re.escape(f"{path.name}.new-{_host()}") + "[0-9a-f]{8}")
     for name in filter(ours.fullmatch, os.listdir(path.parent)):
         with _locked(path.with_name(name), wait=False) as locked:
             if locked:

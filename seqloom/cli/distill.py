@@ -86,7 +86,9 @@ def command(
         "training.budget": budget,
         "training.seed": seed,
     }
-    tied = {"model.tied_embeddings": teacher.setup.model.tied_embeddings}  # as its vocabularies allow
+    begun_before = read_run(into)  # by a program that may have decided otherwise
+    model = begun_before["config"]["model"] if begun_before else teacher.setup.model.model_dump()
+    tied = {"model.tied_embeddings": model["tied_embeddings"]}  # as the teacher's vocabularies allow
     try:
         train_session(
             into, "translate", recipe=config, settings=set_ or (), flags=flags, defaults=tied, started=started

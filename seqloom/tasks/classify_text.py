@@ -51,7 +51,7 @@ class ClassifyText(Task[ClassifierSetup, PreparedTexts, ClassifyTextConfig]):
         return cls(ClassifierSetup(config.model, *read), prepared, config)
 
     @classmethod
-    def plan_start(cls, origin: ModelFolder) -> Plan:
+    def plan_start(cls, origin: ModelFolder, config: Any) -> Plan:
         about = ClassifierSetup.from_folder(origin)
         model = about.model.model_dump(mode="json")
         settings: dict[str, Any] = {f"model.{key}": value for key, value in model.items()}

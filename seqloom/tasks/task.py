@@ -172,8 +172,8 @@ class Task(ABC, Generic[SetupT, PreparedT, ConfigT]):
         return Plan()
 
     @classmethod
-    def plan_start(cls, origin: ModelFolder) -> Plan:
-        """Settings that a run takes over from the trained model that it starts from."""
+    def plan_start(cls, origin: ModelFolder, config: Any) -> Plan:
+        """Settings that a run with this ``config`` takes over from the trained model that it starts from."""
         return Plan()
 
     def after(self, origin: Mapping[str, Any]) -> Self:

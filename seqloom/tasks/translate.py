@@ -129,7 +129,7 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
         return type(self)(replace(self.setup, model=config.model, decoding=config.decoding), self._prepared, config)
 
     @classmethod
-    def plan_start(cls, origin: ModelFolder) -> Plan:
+    def plan_start(cls, origin: ModelFolder, config: TranslateConfig) -> Plan:
         """Its vocabulary, languages and sizes, and a rate that does not wash away what it knows."""
         about = TranslatorSetup.from_folder(origin)
         names = [name for name in ("src.model", "tgt.model") if name in origin.files]
@@ -137,7 +137,9 @@ class Translate(Task[TranslatorSetup, Prepared, TranslateConfig]):
         settings = {
             "data.tokenizer_file": [str((origin.path / name).resolve()) for name in names],
             "data.joint_vocab": len(names) == 1,
-            **({} if about.directions else dict(zip(LANGUAGES, about.languages, strict=True))),
+            **(
+                {} if about.directions or config.data.directions else dict(zip(LANGUAGES, about.languages, strict=True))
+            ),
             "training.learning_rate": FINE_TUNING_RATE,
             "training.warmup": 50,
             **{f"model.{key}": value for key, value in model.items()},

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seqloom.config import load_config
+from seqloom.config import TrainingConfig, load_config
 from seqloom.errors import RunError
 from seqloom.tasks.device import device_named
 from seqloom.tasks.folder import read_model
@@ -18,7 +18,7 @@ from seqloom.training.log import Display, clock
 from seqloom.training.measuring import Speed, measure_speed
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed, name_of
-from seqloom.training.run_folder import kept_vocabulary, read_run
+from seqloom.training.run_folder import ORIGIN, VOCABULARY, kept_vocabulary, read_run
 from seqloom.training.session import default_display, task_named
 
 SHARES = {
@@ -131,7 +131,7 @@ def bench_session(
 
     config = configured(_settings_of(run, earlier) if run and earlier else {})
     if config.training.init_from and not earlier:
-        config = configured(task_class.plan_start(read_model(Path(config.training.init_from))).settings)
+        config = configured(task_class.plan_start(read_model(Path(config.training.init_from)), config).settings)
     if config.training.budget and not earlier:
         display.say("A budget chooses sizes when a run starts; here they are as set, or those of a run folder.")
     counts, about = threads or [torch.get_num_threads()], environment()
@@ -196,4 +196,7 @@ def _borrow(data: Path, link: Path) -> None:
 def _settings_of(run: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a run as settings by ``section.key``."""
     settings = {f"{section}.{key}": value for section, table in about["config"].items() for key, value in table.items()}
-    return settings | kept_vocabulary(run, about["plan"]["settings"])
+    lengths = {f"training.{key}" for key in TrainingConfig.ALTERNATIVES}  # of which an old run may have two
+    settings = {name: value for name, value in settings.items() if name not in lengths}
+    taken = all(Path(file).parent.name == ORIGIN for file in settings.get(VOCABULARY) or ())
+    return settings | (kept_vocabulary(run, about["plan"]["settings"]) if taken else {})

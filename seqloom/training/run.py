@@ -26,8 +26,8 @@ from seqloom.training.loop import CHECKPOINTS, Trainer
 from seqloom.training.planning import Trial
 from seqloom.training.process import choose_precision, could_be_faster, environment, missed
 from seqloom.training.run_folder import (
+    after_origin,
     keep_origin,
-    kept_origin,
     kept_vocabulary,
     read_plan,
     read_run,
@@ -216,8 +216,7 @@ class _Life:
 
     def _task(self, config: Any) -> Task:
         task = self.task_class.prepare(config, self.folder / "data", self.display.say)
-        origin = kept_origin(self.folder) if config.training.init_from else None
-        return task.after(origin) if origin else task
+        return after_origin(self.folder, task) if config.training.init_from else task
 
     def _trial(self, precision: str) -> Trial:
         return Trial(self.folder, self.device, getattr(torch, precision), self.display)
@@ -227,9 +226,9 @@ class _Life:
     ) -> tuple[Task, Any, Plan, dict[str, Any]]:
         """What a new run is made of: its task, config and plan, and the beginning of its run.json."""
         planning = config.training.budget and not replayed
-        plan = Plan(replayed["settings"], [f"as in {config.training.replay}"]) if replayed else Plan()
-        plan += self.task_class.plan_data(config) if planning else Plan()
-        plan += keep_origin(self.folder, origin, self.task_class.plan_start(origin)) if origin else Plan()
+        plan = self.task_class.plan_data(config) if planning else Plan()
+        plan += keep_origin(self.folder, origin, self.task_class.plan_start(origin, config)) if origin else Plan()
+        plan += Plan(replayed["settings"], [f"as in {config.training.replay}"]) if replayed else Plan()
         config = self._planned_config(plan.settings)
         task = self._prepared(config)
         about: dict[str, Any] = {
@@ -307,7 +306,7 @@ class _Life:
             return found
         spent = ("seconds", state["seconds"], clock) if "seconds" in length else ("steps", state["step"], "{:,}".format)
         unit, used, told = spent
-        if used >= length[unit]:
+        if used > length[unit]:
             raise RunError(
                 f"{self.folder}: has taken {told(used)} {'' if unit == 'seconds' else unit + ' '}already, more than "
                 f"the {told(length[unit])} asked for; give a larger {'--budget' if unit == 'seconds' else '--steps'}"

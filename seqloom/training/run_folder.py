@@ -86,21 +86,26 @@ def keep_origin(folder: Path, origin: ModelFolder, plan: Plan) -> Plan:
     return plan + Plan({VOCABULARY: [f"{ORIGIN}/{path.name}" for path in paths]})
 
 
-def kept_origin(folder: Path) -> dict[str, Any] | None:
-    """The origin's config.json; an earlier program kept none."""
+def after_origin(folder: Path, task: Task) -> Task:
+    """The task with what is known of the origin of a fine-tuning; an earlier program kept nothing of it.
+
+    Raises:
+        ModelFolderError: if what was kept is damaged.
+    """
     path = folder / ORIGIN / "config.json"
     if not path.is_file():
-        return None
+        return task
     with whole(path):
-        about: dict[str, Any] = read_json(path)
-        return about
+        return task.after(read_json(path))
 
 
 def kept_vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, list[str]]:
     """The setting that a plan has of it, if any, as of a run folder that may have been moved since."""
-    names = settings.get(VOCABULARY, ())
+    names = settings.get(VOCABULARY, [])
     names = [names] if isinstance(names, str) else names
-    return {VOCABULARY: [str(folder / name) for name in names]} if names else {}
+    if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return {}  # what is no list of names is told of where all settings are checked
+    return {VOCABULARY: [str(folder / name) for name in names]}
 
 
 def require_no_links(folder: Path) -> None:
@@ -118,7 +123,7 @@ def require_same(folder: Path, earlier: dict[str, Any], task_class: type[Task], 
         raise RunError(f"{folder}: is a run of the task {earlier['task']}, not {task_class.name}; give another folder")
     # A key that is newer than the run had its default's effect.
     before = {
-        name: {**type(section).model_construct().model_dump(mode="json"), **earlier["config"].get(name, {})}
+        name: {**type(section).model_validate({}).model_dump(mode="json"), **earlier["config"].get(name, {})}
         for name, section in config
     }
     changed = [

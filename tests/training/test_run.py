@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from seqloom.config import load_config
+from seqloom.config import RecurrentConfig, load_config
 from seqloom.errors import DivergenceError, ModelFolderError, RunError
 from seqloom.tasks.folder import read_model
 from seqloom.tasks.task import Evaluation
@@ -190,6 +190,12 @@ def test_another_kind_of_model_is_refused_by_name(finished: Path, toy_settings: 
     settings = {key: value for key, value in toy_settings.items() if not key.startswith("model.")}
     with pytest.raises(RunError, match=r"model\.kind was 'transformer' and is 'recurrent'"):
         run(finished, settings, model__kind="recurrent")
+    file = finished / "run.json"
+    about = json.loads(file.read_text(encoding="utf-8"))
+    about["config"]["model"] = RecurrentConfig.model_validate({}).model_dump(mode="json")
+    file.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(RunError, match=r"model\.kind was 'recurrent' and is 'transformer'"):
+        run(finished, toy_settings)
 
 
 def test_changed_data_is_noticed(finished: Path, toy_settings: dict[str, Any], tmp_path: Path) -> None:

@@ -102,6 +102,32 @@ def test_it_goes_on_wherever_the_origin_and_the_run_are_by_then(
     assert (moved / "model" / "src.model").read_bytes() == vocabulary
 
 
+def test_a_fine_tuning_is_replayed_with_the_settings_it_had(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
+) -> None:
+    own = {"training__learning_rate": 1e-4, "training__budget": "3s", "training__steps": None, "model__dropout": 0.3}
+    tuned(tmp_path / "run", toy_run, toy_settings, **own)
+    replay = {"training__replay": str(tmp_path / "run"), "training__steps": None, "training__init_from": None}
+    tuned(tmp_path / "again", toy_run, toy_settings, **replay)
+    first, again = last_weights(tmp_path / "run"), last_weights(tmp_path / "again")
+    assert all(torch.equal(weight, again[name]) for name, weight in first.items())
+
+
+def test_a_model_of_one_direction_may_learn_others(tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]) -> None:
+    tuned(tmp_path / "run", toy_run, toy_settings, data__directions=["de-sv"])
+    assert [str(each) for each in load(tmp_path / "run").setup.directions] == ["de-sv"]
+
+
+@pytest.mark.parametrize("content", ["{}", '{"longest_source": 7, "length_ratio": [3, 2, 1]}', "[]", "nothing"])
+def test_what_was_kept_of_the_origin_is_damaged(
+    tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any], content: str
+) -> None:
+    tuned(tmp_path / "run", toy_run, toy_settings)
+    (tmp_path / "run" / "origin" / "config.json").write_text(content)
+    with pytest.raises(ModelFolderError, match=r"origin.config\.json"):
+        tuned(tmp_path / "run", toy_run, toy_settings, training__steps=5)
+
+
 def test_what_the_origin_knew_of_long_sentences_stays_known(
     tmp_path: Path, toy_run: Path, toy_settings: dict[str, Any]
 ) -> None:
