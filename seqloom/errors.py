@@ -14,8 +14,12 @@ expected and what to do. Nothing else is printed unless ``--debug`` is given.
 
 import collections.abc
 import difflib
+import errno
 import itertools
 import unicodedata
+
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Errors of the system where there is no room."""
 
 LISTED = 10
 """Names that a message has room for."""

@@ -27,7 +27,7 @@ from seqloom.cli import (
     train,
     translate,
 )
-from seqloom.errors import SeqloomError, shown
+from seqloom.errors import FULL, SeqloomError, shown
 
 app = typer.Typer(
     name="seqloom",
@@ -80,7 +80,6 @@ MOST_LINES, MOST_CHARACTERS = 50, 4_000
 """Of a message, which may quote what was read: nothing in it steers the terminal or fills it."""
 
 
-FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG}
 """Errors of the system about a place that a user has named."""
 

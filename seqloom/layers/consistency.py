@@ -56,6 +56,7 @@ class _ProjectionConsistency(torch.autograd.Function):
         from_uniform = (-uniform / 2 * weight_sum).to(dtype)
         chunk = max(1, chunk_of(a.device) // 2)
         half = weight / 2
+        signs = torch.tensor([[1.0], [-1.0]], dtype=exact, device=a.device)
         for start in range(0, len(targets), chunk):
             h, y = inputs[:, start : start + chunk], targets[start : start + chunk]
             real = len(y)
@@ -71,7 +72,6 @@ class _ProjectionConsistency(torch.autograd.Function):
             normalizers = at_logits - log_p
             all_log_probs = (h[:, :real].to(exact) @ weight_sum - vocab * normalizers).sum()
             total -= ((1 - smoothing) * log_p.sum() + uniform * all_log_probs) / 2
-            signs = torch.tensor([[1.0], [-1.0]], dtype=exact, device=y.device)
             at_gap = signs * (at_logits[0] - at_logits[1])
             # From here on a half of the weight is in the products, and a half of the loss goes into the last ones.
             grad = probs * (logits[0] - logits[1]).mul_(half)

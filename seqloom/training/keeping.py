@@ -10,9 +10,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from seqloom.errors import RunError
+from seqloom.errors import FULL, RunError
 
-FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
